@@ -1,0 +1,101 @@
+"""Live news for the open pages, as server-sent events.
+
+Each event is one JSON object with a `type`: `message`, `message_deleted`, `typing`, `bot`, `commands`,
+`interaction`, `channels`. What only one member may see (ephemeral messages, interactions) reaches only the
+pages of that member.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from bot.playground.world import World
+
+PING_SECONDS = 15.0
+QUEUE_LIMIT = 2000
+EPHEMERAL = 1 << 6
+
+
+@dataclass(eq=False)
+class Viewer:
+    """One open page. Cut off at `QUEUE_LIMIT` unread events; the browser then connects again."""
+
+    user_id: int
+    events: asyncio.Queue[str | None] = field(default_factory=lambda: asyncio.Queue(QUEUE_LIMIT))
+
+
+class Hub:
+    """Tells every open page what happens."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._viewers: set[Viewer] = set()
+        world.subscribers.append(self._on_event)
+        world.private_listeners.append(self._on_event)
+
+    def publish(self, event: dict[str, Any], *, only_for: int | None = None) -> None:
+        text = json.dumps(event)
+        for viewer in list(self._viewers):
+            if only_for is None or viewer.user_id == only_for:
+                try:
+                    viewer.events.put_nowait(text)
+                except asyncio.QueueFull:
+                    self._viewers.discard(viewer)
+
+    def _on_event(self, event: str, payload: Mapping[str, Any]) -> None:
+        if event in ("MESSAGE_CREATE", "MESSAGE_UPDATE"):
+            self.publish({"type": "message", "message": dict(payload)}, only_for=owner_of(payload))
+        elif event == "MESSAGE_DELETE":
+            told = {"type": "message_deleted", "id": payload["id"], "channel": payload["channel_id"]}
+            self.publish(told, only_for=owner_of(payload))
+        elif event == "MESSAGE_DELETE_BULK":
+            for message_id in payload["ids"]:
+                told = {"type": "message_deleted", "id": message_id, "channel": payload["channel_id"]}
+                self.publish(told)
+        elif event == "TYPING_START":
+            told = {"type": "typing", "channel": payload["channel_id"], "user": payload["user_id"]}
+            self.publish(told)
+        elif event.startswith("CHANNEL_") and event != "CHANNEL_PINS_UPDATE":
+            self.publish({"type": "channels"})
+
+    async def stream(self, request: web.Request, user_id: int) -> web.StreamResponse:
+        """The event stream of one page, until it goes away."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        viewer = Viewer(user_id)
+        self._viewers.add(viewer)  # before the headers: a page fetches the state when it sees them
+        try:
+            await response.prepare(request)
+            await response.write(b"retry: 1000\n\n")
+            while viewer in self._viewers or not viewer.events.empty():
+                try:
+                    text = await asyncio.wait_for(viewer.events.get(), PING_SECONDS)
+                except TimeoutError:
+                    await response.write(b": ping\n\n")
+                    continue
+                if text is None:
+                    break
+                await response.write(b"data: " + text.encode() + b"\n\n")
+        except ConnectionError:
+            pass
+        finally:
+            self._viewers.discard(viewer)
+        return response
+
+    async def close(self) -> None:
+        """End all streams: the server stops."""
+        for viewer in list(self._viewers):
+            with contextlib.suppress(asyncio.QueueFull):
+                viewer.events.put_nowait(None)
+        self._viewers.clear()
+
+
+def owner_of(message: Mapping[str, Any]) -> int | None:
+    """The only member who may see this message, or None: everybody may."""
+    if not message.get("flags", 0) & EPHEMERAL:
+        return None
+    return int((message.get("interaction_metadata") or {}).get("user", {}).get("id", 0))
