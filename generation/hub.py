@@ -1,0 +1,147 @@
+"""Fetch a model from the Hugging Face hub: only the files that are loaded, and never a pickle."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+from huggingface_hub import DryRunFileInfo, snapshot_download
+from huggingface_hub.errors import (
+    DryRunError,
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from tqdm.auto import tqdm
+
+from generation.layout import WEIGHT_FOLDERS, ModelError, choose_variant, is_weight_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Bar = tqdm[Any]
+else:
+    Bar = tqdm  # not subscriptable when it runs
+
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
+_SMALL_FILES: Final = (
+    "model_index.json",
+    "atelier.json",
+    "scheduler/*.json",
+    "tokenizer/*.json",
+    "tokenizer/*.txt",
+    *(f"{part}/config.json" for part in WEIGHT_FOLDERS),
+)
+_WEIGHT_FILES: Final = tuple(
+    f"{part}/*.safetensors{ending}" for part in WEIGHT_FOLDERS for ending in ("", ".index*.json")
+)
+
+
+def is_hub_id(source: str) -> bool:
+    """Is this `organisation/name`, with or without `@revision`?"""
+    return _HUB_ID.fullmatch(source) is not None
+
+
+def download(
+    source: str,
+    *,
+    half_precision: bool,
+    report: Callable[[str, float | None], None],
+    endpoint: str | None = None,
+    cache_dir: Path | None = None,
+) -> Path:
+    """The folder of `organisation/name[@revision]` in the local cache, fetched as far as it is not there.
+
+    Without a network the cache is used as it is. With `half_precision` the fp16 files are taken where the
+    repository has them.
+
+    Raises:
+        ModelError: one sentence: no such model, not allowed, no network, the download broke off.
+    """
+    repo_id, _, revision = source.partition("@")
+    where: dict[str, Any] = {
+        "repo_id": repo_id,
+        "revision": revision or None,
+        "endpoint": endpoint,
+        "cache_dir": cache_dir,
+    }
+    report(f"looking for {source}", None)
+    try:
+        offered = _offered(where)
+        if offered is None:
+            # Weights are judged when they are loaded: of the two precisions only one was ever fetched.
+            return Path(snapshot_download(**where, allow_patterns=[*_SMALL_FILES], local_files_only=True))
+        names = chosen_files([file.filename for file in offered], half_precision=half_precision)
+        missing = [file for file in offered if file.filename in names and file.will_download]
+        bar = _reporting_bar(f"downloading {source}", sum(file.file_size or 0 for file in missing), report)
+        return Path(snapshot_download(**where, allow_patterns=names, tqdm_class=bar))
+    except GatedRepoError as error:
+        ask = f"accept its terms on its page and log in with a token (HF_TOKEN): huggingface.co/{repo_id}"
+        raise ModelError(f"“{repo_id}” is only for people who asked for it; {ask}.") from error
+    except RevisionNotFoundError as error:
+        raise ModelError(f"“{repo_id}” has no revision “{revision}”.") from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(f"“{repo_id}” is neither a folder here nor a model on the Hugging Face hub.") from error
+    except LocalEntryNotFoundError as error:
+        why = "the Hugging Face hub can't be reached and it is not (completely) in the local cache"
+        raise ModelError(f"“{source}” can't be loaded: {why}.") from error
+    except ModelError:
+        raise
+    except Exception as error:  # the HTTP client under huggingface_hub has changed before, and its errors
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"The download of “{source}” broke off; start again to go on: {reason}") from error
+
+
+def chosen_files(names: list[str], *, half_precision: bool) -> list[str]:
+    """Of a repository's files, those that are loaded: small ones, and one set of weights per part.
+
+    Raises:
+        ModelError: a part has no safetensors.
+    """
+    chosen = [name for name in names if any(PurePosixPath(name).match(small) for small in _SMALL_FILES)]
+    if "model_index.json" not in chosen:
+        raise ModelError("This repository is not a model in the diffusers layout: it has no model_index.json.")
+    for part in WEIGHT_FOLDERS:
+        files = [PurePosixPath(name) for name in names if name.startswith(f"{part}/")]
+        variant = choose_variant([file.name for file in files], prefer_fp16=half_precision)
+        if variant is None:
+            raise ModelError(f"This repository has no {part}/*.safetensors; pickles (.bin) are not loaded.")
+        chosen += [str(file) for file in files if is_weight_file(file.name, variant)]
+    return chosen
+
+
+def _offered(where: dict[str, Any]) -> list[DryRunFileInfo] | None:
+    """The files of a repository that could be of use; None where the hub can't be asked."""
+    wanted = [*_SMALL_FILES, *_WEIGHT_FILES]
+    silent = _reporting_bar("", 0, lambda text, fraction: None)
+    try:
+        return snapshot_download(**where, allow_patterns=wanted, dry_run=True, tqdm_class=silent)
+    except DryRunError as error:
+        if isinstance(error.__cause__, RepositoryNotFoundError):
+            raise error.__cause__ from error
+        return None
+
+
+def _reporting_bar(text: str, total: int, report: Callable[[str, float | None], None]) -> type[Bar]:
+    """A progress bar that is never drawn: it adds up what arrives, from all download threads."""
+    lock = threading.Lock()
+    arrived: dict[int, float] = {}
+
+    class ReportingBar(Bar):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._counts_bytes = kwargs.get("unit") == "B"
+            kwargs["disable"] = True
+            super().__init__(*args, **kwargs)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            if self._counts_bytes:
+                with lock:
+                    arrived[id(self)] = arrived.get(id(self), 0) + (n or 0)
+                    done = max(arrived.values())  # bytes received and bytes written are two bars
+                report(text, min(done / total, 1.0) if total else None)
+            return None
+
+    return ReportingBar

@@ -1,0 +1,113 @@
+"""What lies where in a model's folder, found before any of it is loaded. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+WEIGHT_FOLDERS: Final = ("text_encoder", "unet", "vae")
+_PICKLES: Final = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+_WEIGHTS: Final = re.compile(
+    r"(?P<stem>model|diffusion_pytorch_model)(?P<shard>-\d{5}-of-\d{5})?"
+    r"(\.(?P<variant>[\w-]+?))?(?P<late_shard>-\d{5}-of-\d{5})?\.safetensors"
+)
+_CLASSES: Final = {
+    "text_encoder": ("CLIPTextModel",),
+    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL", "AutoencoderTiny"),
+}
+
+
+class ModelError(Exception):
+    """Why a model can't be loaded, in one sentence for whoever chose it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    vae_class: str
+    scheduler_config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One set of weight files of a part: `name` is `fp16`, or empty for the plain ones."""
+
+    name: str
+    weights: list[Path]
+
+
+def folder_layout(folder: Path) -> Layout:
+    """Read `model_index.json` and the scheduler's configuration.
+
+    Raises:
+        ModelError: not a Stable Diffusion model in the diffusers layout.
+    """
+    index = _read_json(folder / "model_index.json", folder)
+    for part, allowed in _CLASSES.items():
+        declared = index.get(part)
+        found = declared[1] if isinstance(declared, list) and len(declared) == 2 else None
+        if found not in allowed:
+            pipeline = index.get("_class_name", "unknown pipeline")
+            what = f"its {part.replace('_', ' ')} is {found or 'missing'}, not {' or '.join(allowed)}"
+            raise ModelError(f"The model in {folder} ({pipeline}) is not of a kind that can be drawn with: {what}.")
+        if not (folder / part).is_dir():
+            raise ModelError(f"The model in {folder} is not complete: {part}/ is missing.")
+    scheduler_config = _read_json(folder / "scheduler" / "scheduler_config.json", folder)
+    if not isinstance(scheduler_config.get("_class_name"), str):
+        raise ModelError(f"The scheduler in {folder} has no class name.")
+    return Layout(index["vae"][1], scheduler_config)
+
+
+def weight_variant(folder: Path, part: str, *, prefer_fp16: bool = False) -> Variant:
+    """The weight files of a part: plain ones, or fp16 ones where these are preferred or alone.
+
+    Raises:
+        ModelError: there are none; pickles are named.
+    """
+    paths = sorted(path for path in (folder / part).iterdir() if path.is_file())
+    name = choose_variant([path.name for path in paths], prefer_fp16=prefer_fp16)
+    if name is not None:
+        return Variant(name, [path for path in paths if _variant_of(path.name) == name])
+    pickles = [path.name for path in paths if path.suffix in _PICKLES]
+    if pickles:
+        why = "a pickle can run code when it is opened, so only .safetensors are loaded"
+        raise ModelError(f"{part}/{pickles[0]} in {folder} is a pickle; {why}.")
+    raise ModelError(f"There are no weights (.safetensors) in {folder / part}.")
+
+
+def choose_variant(names: Iterable[str], *, prefer_fp16: bool) -> str | None:
+    """`fp16`, or the empty string for plain weights; None where there are no weights at all."""
+    variants = {_variant_of(name) for name in names}
+    return next((name for name in (("fp16", "") if prefer_fp16 else ("", "fp16")) if name in variants), None)
+
+
+def _variant_of(name: str) -> str | None:
+    match = _WEIGHTS.fullmatch(name)
+    return (match["variant"] or "") if match else None
+
+
+def is_weight_file(name: str, variant: str) -> bool:
+    """Does a file with this name belong to the weights of that variant (shards and their index too)?"""
+    index = f"safetensors.index.{variant}.json" if variant else "safetensors.index.json"
+    return _variant_of(name) == variant or name.endswith(f".{index}")
+
+
+def _read_json(path: Path, folder: Path) -> dict[str, Any]:
+    """With Python's own reader: diffusers writes `-Infinity` (DPM-Solver's `lambda_min_clipped`)."""
+    try:
+        content: object = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        missing = path.relative_to(folder)
+        raise ModelError(f"{folder} is not a model in the diffusers layout: it has no {missing}.") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} can't be read: {error}.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} can't be read: it is not a JSON object.")
+    return cast("dict[str, Any]", content)

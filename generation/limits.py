@@ -1,0 +1,65 @@
+"""What may be asked of any model, as plain numbers and names. A loaded model narrows this further."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROMPT_CHARACTERS: Final = 2_000
+GUIDANCE_SCALE: Final = (1.0, 30.0)
+INFERENCE_STEPS: Final = (1, 150)
+SEED_MAX: Final = 2**53 - 1
+"""The largest whole number that every JSON reader keeps exactly."""
+SIDE: Final = (64, 2048)
+SIDE_MULTIPLE: Final = 8
+IMAGES: Final = 16
+STRENGTH: Final = (0.05, 1.0)
+
+DEFAULT_GUIDANCE_SCALE: Final = 7.5
+DEFAULT_STRENGTH: Final = 0.8
+"""As in diffusers' image-to-image pipelines."""
+
+IMAGE_PIXELS: Final = 40_000_000
+IMAGE_BYTES: Final = 20 * 1024 * 1024
+
+
+class SchedulerChoice(msgspec.Struct, frozen=True):
+    """A sampler by its field name: which diffusers class makes it, and how that class is configured."""
+
+    label: str
+    """As other programs write it in a picture's `parameters`."""
+    class_name: str
+    options: dict[str, str | bool | int] = {}
+
+
+SCHEDULERS: Final[Mapping[str, SchedulerChoice]] = MappingProxyType(
+    {
+        "ddim": SchedulerChoice("DDIM", "DDIMScheduler"),
+        "ddpm": SchedulerChoice("DDPM", "DDPMScheduler"),
+        "deis": SchedulerChoice("DEIS", "DEISMultistepScheduler"),
+        "dpm2": SchedulerChoice("DPM2", "KDPM2DiscreteScheduler"),
+        "dpm2_a": SchedulerChoice("DPM2 a", "KDPM2AncestralDiscreteScheduler"),
+        "dpmpp_2m": SchedulerChoice("DPM++ 2M", "DPMSolverMultistepScheduler", {"use_karras_sigmas": False}),
+        "dpmpp_2m_karras": SchedulerChoice(
+            "DPM++ 2M Karras", "DPMSolverMultistepScheduler", {"use_karras_sigmas": True}
+        ),
+        "dpmpp_2s": SchedulerChoice("DPM++ 2S", "DPMSolverSinglestepScheduler"),
+        "euler": SchedulerChoice("Euler", "EulerDiscreteScheduler"),
+        "euler_a": SchedulerChoice("Euler a", "EulerAncestralDiscreteScheduler"),
+        "heun": SchedulerChoice("Heun", "HeunDiscreteScheduler"),
+        "lms": SchedulerChoice("LMS", "LMSDiscreteScheduler"),
+        "pndm": SchedulerChoice("PNDM", "PNDMScheduler", {"skip_prk_steps": True}),
+        "unipc": SchedulerChoice("UniPC", "UniPCMultistepScheduler"),
+    }
+)
+
+
+def scheduler_label(name: str) -> str:
+    """The name that people know (`DPM++ 2M`) for a name in `SCHEDULERS`; any other name as it is."""
+    choice = SCHEDULERS.get(name)
+    return choice.label if choice else name

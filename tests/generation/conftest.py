@@ -1,0 +1,166 @@
+"""A tiny Stable Diffusion with random weights, saved as a folder that both we and diffusers load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from generation.model import LoadedModel, load_model
+
+TOKENS = 16
+WORDS = [
+    "a",
+    "red",
+    "green",
+    "blue",
+    "apple",
+    "fox",
+    "house",
+    "on",
+    "the",
+    "left",
+    "of",
+    "big",
+    "small",
+    "and",
+    "car",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """diffusers' schedulers hand torch tensors to NumPy; torch 2.13 and NumPy 2.4 disagree on how. Not ours."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning"))
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A byte-pair vocabulary that knows single letters, and the words above as one token each."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789,.<>|-'!?"
+    merges: list[tuple[str, str]] = []
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters)]
+    for word in WORDS:
+        parts = [*word[:-1], f"{word[-1]}</w>"]
+        while len(parts) > 1:
+            pair = parts[0], parts[1]
+            if pair not in merges:
+                merges.append(pair)
+                pieces.append("".join(pair))
+            parts = ["".join(pair), *parts[2:]]
+    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
+    vocabulary["<|startoftext|>"] = len(vocabulary)
+    vocabulary["<|endoftext|>"] = len(vocabulary)
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=TOKENS)
+    tokenizer.save_pretrained(folder)
+
+
+def save_tiny_model(
+    folder: Path, *, prediction_type: str = "epsilon", tiny_vae: bool = False, spacing: str = "leading"
+) -> Path:
+    """The folder layout of diffusers: 64×64 pictures, factor 8 (AutoencoderKL) or 4 (AutoencoderTiny)."""
+    generator_state = torch.get_rng_state()
+    torch.manual_seed(7)
+    write_tokenizer(folder / "tokenizer")
+    vocabulary_size = len(CLIPTokenizer.from_pretrained(folder / "tokenizer"))
+    CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary_size,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=TOKENS,
+            bos_token_id=vocabulary_size - 2,
+            eos_token_id=vocabulary_size - 1,
+            pad_token_id=vocabulary_size - 1,
+        )
+    ).save_pretrained(folder / "text_encoder")
+    UNet2DConditionModel(
+        sample_size=16 if tiny_vae else 8,
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        layers_per_block=1,
+        attention_head_dim=2,
+        cross_attention_dim=16,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    ).save_pretrained(folder / "unet")
+    if tiny_vae:
+        vae: AutoencoderTiny | AutoencoderKL = AutoencoderTiny(
+            encoder_block_out_channels=(8, 8, 8),
+            decoder_block_out_channels=(8, 8, 8),
+            num_encoder_blocks=(1, 1, 1),
+            num_decoder_blocks=(1, 1, 1),
+            scaling_factor=1.3,
+        )
+    else:
+        vae = AutoencoderKL(
+            block_out_channels=(8, 8, 8, 8),
+            norm_num_groups=4,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+        )
+    vae.save_pretrained(folder / "vae")
+    DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
+        timestep_spacing=spacing,
+    ).save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", type(vae).__name__],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    torch.set_rng_state(generator_state)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small only lose by being split, and the figures stay the same on every machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """AutoencoderKL, epsilon prediction: as Stable Diffusion 1.5."""
+    return save_tiny_model(tmp_path_factory.mktemp("tiny-model"))
+
+
+@pytest.fixture(scope="session")
+def tiny_v_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """AutoencoderTiny, v-prediction, trailing timesteps: as the bundled model."""
+    folder = tmp_path_factory.mktemp("tiny-v-model")
+    return save_tiny_model(folder, prediction_type="v_prediction", tiny_vae=True, spacing="trailing")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_folder: Path) -> LoadedModel:
+    return load_model(str(tiny_folder), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_v_model(tiny_v_folder: Path) -> LoadedModel:
+    return load_model(str(tiny_v_folder), device="cpu")
