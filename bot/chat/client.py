@@ -1,0 +1,144 @@
+"""The Discord client: intents, command tree, and the lifetime of delivery. All else is in the modules it wires."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import discord
+from discord import app_commands
+
+from bot.chat.answers import answer, sentence_for
+from bot.chat.buttons import JobButton
+from bot.chat.commands import cancel, imagine, info, queue
+from bot.chat.delivery import Delivery
+from bot.chat.discord_errors import short
+from bot.chat.messages import Messages
+from bot.chat.waiting import plain_wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.chat.waiting import Sleep, Wait
+    from bot.settings import Settings
+    from bot.studio import Studio
+
+log = logging.getLogger(__name__)
+
+COMMANDS = (imagine.imagine, queue.queue, cancel.cancel, info.info)
+
+
+class Tree(app_commands.CommandTree["AtelierClient"]):
+    """Commands whose errors end as one sentence."""
+
+    async def on_error(
+        self, interaction: discord.Interaction[AtelierClient], error: app_commands.AppCommandError, /
+    ) -> None:
+        await answer(interaction, sentence_for(error, f"{interaction.id:x}"))
+
+
+class AtelierClient(discord.AutoShardedClient):
+    """discord.py's client with the studio behind it. Made by `build_client`."""
+
+    def __init__(
+        self,
+        studio: Studio,
+        settings: Settings,
+        *,
+        wait: Wait,
+        sleep: Sleep,
+        clock: Callable[[], float],
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            intents=discord.Intents(guilds=True, guild_messages=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+            max_messages=None,
+            **options,
+        )
+        self.studio = studio
+        self.settings = settings
+        messages = Messages(self, nsfw_threshold=settings.nsfw_threshold)
+        self.delivery = Delivery(studio, messages, wait=wait, sleep=sleep, clock=clock)
+        self.tree = Tree(self, allowed_contexts=_EVERYWHERE, allowed_installs=_EVERYONE)
+        for command in COMMANDS:
+            self.tree.add_command(command)
+        self._delivering: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    async def setup_hook(self) -> None:
+        """Logged in, not yet connected: buttons of earlier lives, delivery, and the commands' definitions."""
+        self.add_dynamic_items(JobButton)
+        self.studio.subscribe(self.delivery)
+        self._delivering = asyncio.create_task(self.delivery.run(), name="delivery")
+        self._delivering.add_done_callback(self._delivery_ended)
+        await self._sync_commands()
+
+    async def _sync_commands(self) -> None:
+        guild_id = self.settings.dev_guild_id
+        try:
+            if guild_id is None:
+                await self.tree.sync()
+            else:
+                guild = discord.Object(guild_id)
+                self.tree.copy_global_to(guild=guild)
+                await self.tree.sync(guild=guild)
+        except discord.HTTPException as error:
+            # What was synced in an earlier life still works: no reason not to start.
+            log.error("the commands could not be sent to Discord: %s: %s", short(error), error.text)
+
+    async def on_ready(self) -> None:
+        log.info("connected to Discord as %s, in %d servers", self.user, len(self.guilds))
+        await self.delivery.recover()
+
+    async def on_resumed(self) -> None:
+        await self.delivery.recover()
+
+    def _delivery_ended(self, task: asyncio.Task[None]) -> None:
+        """Without delivery nobody gets a picture: stop the client, whose `start` then raises the reason."""
+        if task.cancelled() or (failure := task.exception()) is None:
+            return
+        self._failure = failure
+        log.critical("delivery died: %s", short(failure), exc_info=failure)
+        self._closing = asyncio.create_task(self.close(), name="closing")
+
+    async def start(self, token: str, *, reconnect: bool = True) -> None:
+        """Log in and work until closed. Raises what killed delivery."""
+        await super().start(token, reconnect=reconnect)
+        if self._failure is not None:
+            raise self._failure
+
+    async def close(self) -> None:
+        if self._delivering is not None and not self._delivering.done():
+            self._delivering.cancel()
+            await asyncio.wait({self._delivering})
+        await super().close()
+
+
+_EVERYWHERE = app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True)
+_EVERYONE = app_commands.AppInstallationType(guild=True, user=True)
+
+
+def build_client(
+    studio: Studio,
+    settings: Settings,
+    *,
+    wait: Wait = plain_wait,
+    sleep: Sleep = asyncio.sleep,
+    clock: Callable[[], float] = time.monotonic,
+    **options: Any,
+) -> AtelierClient:
+    """The chat of one studio. `studio` must be entered before the client starts and left after it is closed.
+
+    Args:
+        wait: how delivery waits for news from the studio; tests hand in simcord's `external_wait`.
+        sleep: how edits are spaced out; likewise.
+        clock: seconds, for the spacing of edits.
+        options: more for `discord.AutoShardedClient`, such as `shard_count`.
+    """
+    return AtelierClient(studio, settings, wait=wait, sleep=sleep, clock=clock, **options)
