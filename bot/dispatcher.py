@@ -1,0 +1,296 @@
+"""Between the queue and the worker: sends jobs to be drawn, takes in how they end, and says so.
+
+One lock orders all changes of a job's state: a job cannot be cancelled between its claim and its start. What ends
+first in the registry is what counts; whatever comes later is fenced off there and dropped here.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from bot.announcer import Announcer
+from bot.errors import RegistryTrouble
+from bot.folders import JobFolders
+from bot.job import Job, JobImage, JobState
+from bot.outlook import WorkerState, WorkerStatus
+from bot.registry.jobs import Jobs
+from bot.settings import Settings
+from bot.waiting import WaitingRoom
+from bot.worker import messages
+from bot.worker.messages import FromWorker, WorkerLost
+from bot.worker.protocol import Worker
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+RENEWALS_PER_LEASE = 4
+
+
+@dataclass(slots=True)
+class Running:
+    """A job that the worker has. Times are monotonic seconds."""
+
+    job: Job
+    since: float
+    renewed: float
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        settings: Settings,
+        jobs: Jobs,
+        worker: Worker,
+        folders: JobFolders,
+        announce: Announcer,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.status = WorkerStatus()
+        self.running: dict[str, Running] = {}
+        self.waiting = WaitingRoom(settings.message_wait_seconds)
+        self._jobs, self._worker, self._folders = jobs, worker, folders
+        self._announce, self._clock = announce, clock
+        self._at_once = settings.jobs_at_once
+        self._lease = timedelta(seconds=settings.lease_seconds)
+        self._turn = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    # ── what Studio asks for ──
+
+    def add(self, job: Job, *, front: bool = False) -> None:
+        """A queued job, new or taken up again."""
+        self.waiting.add(job, front=front)
+        self.tell_places()
+        self._wake.set()
+
+    def message_attached(self, job_id: str, message_id: int) -> None:
+        self.waiting.attach(job_id, message_id)
+        running = self.running.get(job_id)
+        if running is not None:
+            running.job = dataclasses.replace(running.job, message_id=message_id)
+        self._wake.set()
+
+    async def cancel(self, job_id: str) -> Job | None:
+        """The cancelled job; None where it had ended before. Raises RegistryTrouble."""
+        async with self._turn:
+            job = await self._jobs.cancel(job_id, self._clock())
+            if job is not None:
+                await self._drop(job)
+                self._announce.on_cancelled(job)
+            return job
+
+    async def give_up(self, job_id: str, reason: str) -> Job | None:
+        """As `cancel`, for a job whose member can't be told anything any more."""
+        async with self._turn:
+            job = await self._jobs.give_up(job_id, reason, self._clock())
+            if job is not None:
+                await self._drop(job)
+            return job
+
+    async def _drop(self, job: Job) -> None:
+        if job.id in self.running:  # its files go when the worker has let go of it
+            await self._worker.send(messages.Cancel(job=job.id))
+        else:
+            self.waiting.remove(job.id)
+            await asyncio.to_thread(self._folders.remove, job.id)
+        self.tell_places()
+
+    def close(self) -> None:
+        """Start nothing more. (Cancelling the task could do so between a claim and what follows from it.)"""
+        self._closing = True
+        self._wake.set()
+
+    async def put_running_back(self) -> None:
+        """At shutdown, with the worker gone."""
+        for running in self.running.values():
+            try:
+                await self._jobs.put_back(running.job.id, running.job.attempt)
+            except RegistryTrouble as error:
+                log.warning("job %s is marked as running until the next start: %s", running.job.id, error)
+        self.running.clear()
+
+    @property
+    def images_running(self) -> int:
+        return sum(running.job.images for running in self.running.values())
+
+    def tell_places(self) -> None:
+        """on_queued for every job whose place, or what it waits for, is not what was said last."""
+        for job, place in self.waiting.changed_places(self.images_running, self.status):
+            self._announce.on_queued(job, place)
+
+    # ── to the worker ──
+
+    async def send_jobs(self) -> None:
+        """The task that starts jobs, until `close()`."""
+        while not self._closing:
+            # On its own at times: a job may have waited long enough for its message, or a lease may be over.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                async with self._turn:
+                    await self._expire()
+                    while await self._start_next():
+                        pass
+            except RegistryTrouble as error:
+                log.warning("no job can be started: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _start_next(self) -> bool:
+        """Whether a job left the queue."""
+        if self._closing or self.status.state is not WorkerState.READY or len(self.running) >= self._at_once:
+            return False
+        waiting = self.waiting.pop()
+        if waiting is None:
+            if not self.running:
+                self.waiting.settle()
+            return False
+        try:
+            job = await self._jobs.claim(waiting.id, self._clock(), self._lease)
+        except RegistryTrouble:
+            self.waiting.add(waiting, front=True)
+            raise
+        if job is not None:
+            now = time.monotonic()
+            self.running[job.id] = Running(job, since=now, renewed=now)
+            self._announce.on_started(job)
+            await self._worker.send(self._draw(job))
+        self.tell_places()
+        return True
+
+    def _draw(self, job: Job) -> messages.Draw:
+        request = job.request
+        if request.init_image is not None:
+            path = str(self._folders.absolute(request.init_image))
+            request = msgspec.structs.replace(request, init_image=path)
+        folder = str(self._folders.of(job.id))
+        return messages.Draw(job=job.id, attempt=job.attempt, request=request, output_dir=folder)
+
+    async def _expire(self) -> None:
+        """Leases that nobody renewed: the worker lives but has not named the job for too long."""
+        if not self.running:
+            return
+        for job in await self._jobs.expired(self._clock()):
+            log.warning("job %s: the worker lost it, attempt %d", job.id, job.attempt)
+            await self._worker.send(messages.Cancel(job=job.id))
+            await self._crashed(job)
+
+    async def _crashed(self, job: Job) -> None:
+        """Back to the front of the queue, or given up."""
+        after = await self._jobs.crashed(job.id, job.attempt, self._clock())
+        self.running.pop(job.id, None)
+        if after is None:  # was cancelled while it ran
+            await asyncio.to_thread(self._folders.remove, job.id)
+            return
+        await asyncio.to_thread(self._folders.remove_drawn, job.id)
+        if after.state is JobState.QUEUED:
+            self.add(after, front=True)
+        else:
+            self._announce.on_failed(after, after.error or "")
+
+    # ── from the worker ──
+
+    async def receive(self) -> None:
+        """The task that takes in what the worker says; returns when the worker was stopped."""
+        async for message in self._worker.messages():
+            await self._take_in(message)
+
+    async def _take_in(self, message: FromWorker | WorkerLost) -> None:
+        """Again and again where the registry can't be written now: a result must not be lost for that."""
+        while True:
+            try:
+                async with self._turn:
+                    return await self._handle(message)
+            except RegistryTrouble as error:
+                log.warning("%s cannot be recorded yet: %s", type(message).__name__, error)
+            if isinstance(message, messages.Heartbeat | messages.Progress):
+                return None
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _handle(self, message: FromWorker | WorkerLost) -> None:
+        match message:
+            case messages.Heartbeat():
+                await self._renew(message.jobs)
+            case messages.Progress():
+                running = self._current(message.job, message.attempt)
+                if running is not None:
+                    self._announce.on_progress(running.job, message)
+                    await self._renew([message.job])
+            case messages.Done() | messages.Failed() | messages.Cancelled():
+                await self._end(message)
+            case messages.Loading():
+                self._set_status(WorkerState.LOADING, message.text, message.fraction)
+            case messages.Ready():
+                self.status = dataclasses.replace(self.status, model=message.model)
+                self._set_status(WorkerState.READY)
+            case messages.LoadFailed():
+                log.error("the model cannot be loaded: %s", message.reason)
+                self._set_status(WorkerState.LOAD_FAILED, message.reason)
+            case WorkerLost():
+                log.warning("worker lost: %s", message.reason)
+                self._set_status(WorkerState.LOST, message.reason)
+                for running in list(self.running.values()):
+                    await self._crashed(running.job)
+
+    def _set_status(self, state: WorkerState, text: str = "", fraction: float | None = None) -> None:
+        self.status = WorkerStatus(state, text, fraction, self.status.model)
+        self.tell_places()
+        self._wake.set()
+
+    def _current(self, job_id: str, attempt: int) -> Running | None:
+        running = self.running.get(job_id)
+        return running if running is not None and running.job.attempt == attempt else None
+
+    async def _renew(self, job_ids: Sequence[str]) -> None:
+        now = time.monotonic()
+        pause = self._lease.total_seconds() / RENEWALS_PER_LEASE
+        due = [r for r in map(self.running.get, job_ids) if r is not None and now - r.renewed >= pause]
+        if due:
+            await self._jobs.renew([(r.job.id, r.job.attempt) for r in due], self._clock(), self._lease)
+        for running in due:
+            running.renewed = now
+
+    async def _end(self, message: messages.Done | messages.Failed | messages.Cancelled) -> None:
+        running = self._current(message.job, message.attempt)
+        if running is None:
+            log.info("job %s: a late %s of attempt %d", message.job, type(message).__name__, message.attempt)
+            return
+        await self._record_end(running, message)
+        del self.running[message.job]
+        self.tell_places()
+        self._wake.set()
+
+    async def _record_end(
+        self, running: Running, message: messages.Done | messages.Failed | messages.Cancelled
+    ) -> None:
+        """Written first, announced after. Whoever ended the job before (a cancel) has announced that."""
+        job_id, attempt, now = message.job, message.attempt, self._clock()
+        match message:
+            case messages.Done():
+                images = [JobImage.of(job_id, i, image) for i, image in enumerate(message.images)]
+                done = await self._jobs.finish(job_id, attempt, images, now)
+                if done is not None:
+                    self.waiting.drawn(len(images), time.monotonic() - running.since)
+                    self._announce.on_done(done, images)
+                    return
+            case messages.Failed():
+                failed = await self._jobs.fail(job_id, attempt, message.reason, now)
+                if failed is not None:
+                    await asyncio.to_thread(self._folders.remove_drawn, job_id)
+                    self._announce.on_failed(failed, message.reason)
+                    return
+            case messages.Cancelled():
+                cancelled = await self._jobs.cancel(job_id, now)
+                if cancelled is not None:
+                    self._announce.on_cancelled(cancelled)
+        await asyncio.to_thread(self._folders.remove, job_id)

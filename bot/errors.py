@@ -1,0 +1,81 @@
+"""What can go wrong, and the one sentence that a member or an operator reads about it.
+
+`sentence()` is the only table from errors to words: chat, the command line and the log all ask it.
+"""
+
+import errno
+
+from generation.image_input import ImageRefused
+from generation.request import InvalidRequest
+
+
+class UserError(Exception):
+    """Something went wrong."""
+
+    # The docstring of a subclass is its sentence; `{name}` is filled from the keyword arguments.
+
+    def __init__(self, text: str | None = None, **values: object) -> None:
+        template = text if text is not None else (type(self).__doc__ or "").strip()
+        super().__init__(template.format(**values) if values else template)
+
+
+class QueueFull(UserError):
+    """You already have {waiting} pictures waiting and {limit} is the most: wait for some, or /cancel one."""
+
+
+class NotYours(UserError):
+    """Only the member who asked for this picture can do that."""
+
+
+class NotFound(UserError):
+    """This picture is not known here any more."""
+
+
+class StartImageGone(UserError):
+    """The start image of this picture is no longer kept: attach it again."""
+
+
+class RegistryTrouble(UserError):
+    """The studio's records cannot be used right now: try again in a minute."""
+
+
+class RegistryBusy(RegistryTrouble):
+    """The studio's records are locked by another program right now: try again in a minute."""
+
+
+class DiskFull(RegistryTrouble):
+    """The studio's disk is full, so nothing new can be kept: the operator has to make room."""
+
+
+class RegistryUnwritable(RegistryTrouble):
+    """The studio's records cannot be written, so nothing new can be kept: the operator has to look at the disk."""
+
+
+class DataFolderInUse(UserError):
+    """Another Atelier already uses the data folder {folder}: stop it, or set ATELIER_DATA_DIR to another folder."""
+
+
+class DataFolderUnusable(UserError):
+    """The data folder {folder} cannot be used ({reason}): set ATELIER_DATA_DIR to a folder that can be written."""
+
+
+class DatabaseDamaged(UserError):
+    """The database {path} is damaged ({reason}): put a backup in its place, or move it away to begin anew."""
+
+
+class DatabaseTooNew(UserError):
+    """The database {path} was made by a newer Atelier: update Atelier, or set ATELIER_DATA_DIR to another folder."""
+
+
+INTERNAL_ERROR = "Something went wrong in the studio. It is in the log; please try again."
+CRASHED_TOO_OFTEN = "This picture crashed the worker three times, so it was given up."
+NOT_CHECKED = "The picture could not be checked, so it is not shown."
+
+
+def sentence(error: BaseException) -> str:
+    """One plain sentence about `error` for whoever is waiting; never a traceback, never a path of ours."""
+    if isinstance(error, UserError | InvalidRequest | ImageRefused):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return str(DiskFull())
+    return INTERNAL_ERROR

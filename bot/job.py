@@ -1,0 +1,101 @@
+"""A job: one thing that a member asked for, from the queue to the picture in the channel."""
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from bot.worker.messages import DrawnImage
+from generation.recipe import Recipe
+from generation.request import ImageRequest
+
+MAX_CRASHES = 3
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts like the number, no i l o u
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"  # the images are on disk and in the registry; the member has not seen them yet
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """No more work will be done for it (it may still have to be told to its member)."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of the registry's `jobs` table. Times are in UTC."""
+
+    id: str
+    member_id: int
+    guild_id: int | None
+    channel_id: int
+    interaction_id: int | None
+    message_id: int | None
+    state: JobState
+    attempt: int
+    """The fence: goes up by one at every start of the job and never down."""
+    crashes: int
+    """How often a worker died with it; at `MAX_CRASHES` it is given up."""
+    request: ImageRequest
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    delivered_at: datetime | None = None
+    """When its member was told how it ended; None on an ended job = still to be told."""
+
+    @property
+    def images(self) -> int:
+        """How many images it makes: its price in the queue."""
+        return self.request.total_images
+
+
+@dataclass(frozen=True, slots=True)
+class JobImage:
+    """One finished image of a job. `path` is absolute; `nsfw` is the output check's score, 0 to 1."""
+
+    job_id: str
+    index: int
+    path: Path
+    seed: int
+    width: int
+    height: int
+    recipe: Recipe
+    nsfw: float
+    words_not_read: tuple[str, ...] = ()
+    message_id: int | None = None
+
+    @classmethod
+    def of(cls, job_id: str, index: int, drawn: DrawnImage) -> Self:
+        """What the worker handed over for a job."""
+        return cls(
+            job_id=job_id,
+            index=index,
+            path=Path(drawn.path),
+            seed=drawn.seed,
+            width=drawn.width,
+            height=drawn.height,
+            recipe=drawn.recipe,
+            nsfw=drawn.nsfw,
+            words_not_read=tuple(drawn.words_not_read),
+        )
+
+
+def _base32(number: int, length: int) -> str:
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(5 * (length - 1), -1, -5))
+
+
+def new_job_id(now: float | None = None) -> str:
+    """17 characters: 9 of milliseconds, 8 at random. Sorts by time; `{id}:{part}` fits Discord's 25-character
+    nonce. `now` is seconds since 1970."""
+    milliseconds = int((time.time() if now is None else now) * 1000)
+    return _base32(milliseconds, 9) + _base32(secrets.randbits(40), 8)

@@ -1,0 +1,243 @@
+"""What the bot can do, without Discord: take requests, keep them, have them drawn in fair order, say how they end.
+
+It does not know how members are told (a `JobListener` does that) nor how pictures are drawn (the `Worker`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Self
+
+import msgspec
+
+from bot.announcer import Announcer
+from bot.dispatcher import Dispatcher
+from bot.errors import INTERNAL_ERROR, NotFound, NotYours
+from bot.folders import JobFolders
+from bot.job import Job, JobImage, JobState, new_job_id
+from bot.outlook import (
+    CancelOutcome,
+    JobListener,
+    Place,
+    QueueLine,
+    QueueView,
+    StudioStatus,
+    Submitted,
+)
+from bot.registry.registry import Registry
+from bot.settings import Settings
+from bot.worker.protocol import Worker
+from generation.request import ImageRequest
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Studio:
+    """`async with Studio(settings, registry, worker) as studio:` owns the worker and the side tasks."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, worker: Worker, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._settings = settings
+        self._jobs = registry.jobs
+        self._worker = worker
+        self._clock = clock
+        self._folders = JobFolders(registry.folder)
+        self._announce = Announcer()
+        self._dispatcher = Dispatcher(settings, self._jobs, worker, self._folders, self._announce, clock)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._started_at = clock()
+
+    async def __aenter__(self) -> Self:
+        """Rebuilds the queue from the registry, starts the worker and the dispatcher. Raises RegistryTrouble."""
+        self._started_at = self._clock()
+        await self._jobs.recover(self._started_at)
+        for job in await self._jobs.live():
+            self._dispatcher.add(job, front=job.attempt > 0)
+        await self._worker.start()
+        for name, work in (("send", self._dispatcher.send_jobs()), ("receive", self._dispatcher.receive())):
+            task = asyncio.create_task(work, name=f"studio-{name}")
+            task.add_done_callback(self._log_death)
+            self._tasks.append(task)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Starts nothing more, stops the worker (a result that comes until then is kept), puts running jobs back."""
+        self._stopping = True
+        self._dispatcher.close()
+        await self._worker.stop()
+        _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._dispatcher.put_running_back()
+
+    def _log_death(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("the studio's %s task died", task.get_name(), exc_info=task.exception())
+
+    async def watch(self) -> None:
+        """Waits for as long as all is well and raises what killed a side task, so that its owner stops too."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not self._stopping:
+            for task in done:
+                task.result()
+            raise RuntimeError("the worker's messages ended")
+
+    def subscribe(self, listener: JobListener) -> None:
+        self._announce.subscribe(listener)
+
+    async def submit(
+        self,
+        request: ImageRequest,
+        *,
+        member_id: int,
+        guild_id: int | None,
+        channel_id: int,
+        interaction_id: int | None = None,
+        init_image: bytes | None = None,
+    ) -> Submitted:
+        """Keep a request and queue it. The same interaction again gives the first job.
+
+        `init_image`: an attachment as downloaded, untrusted; it is read and cleaned here, in a thread, and
+        `request.init_image` may then be any text (it is replaced). Without it, `request.init_image` can be that
+        of an earlier job, which is copied.
+
+        Raises QueueFull, ImageRefused, InvalidRequest (the loaded model can't draw that size), StartImageGone,
+        RegistryTrouble, OSError: `bot.errors.sentence` has the words.
+        """
+        model = self._dispatcher.status.model
+        if model is not None:
+            request.with_defaults(model.defaults)  # only to refuse early: the worker fills the defaults in
+        now = self._clock()
+        job_id = new_job_id(now.timestamp())
+        try:
+            job = Job(
+                id=job_id,
+                member_id=member_id,
+                guild_id=guild_id,
+                channel_id=channel_id,
+                interaction_id=interaction_id,
+                message_id=None,
+                state=JobState.QUEUED,
+                attempt=0,
+                crashes=0,
+                request=await self._with_start_image(request, job_id, init_image),
+                error=None,
+                created_at=now,
+            )
+            kept, created = await self._jobs.add(job, images_at_most=self._settings.queue_per_member)
+        except BaseException:
+            await asyncio.to_thread(self._folders.remove, job_id)
+            raise
+        if created:
+            self._dispatcher.add(kept)
+        else:
+            await asyncio.to_thread(self._folders.remove, job_id)
+        return Submitted(kept, created, self.place(kept.id))
+
+    async def _with_start_image(self, request: ImageRequest, job_id: str, data: bytes | None) -> ImageRequest:
+        if data is not None:
+            kept = await asyncio.to_thread(self._folders.keep_start_image, job_id, data)
+        elif request.init_image is not None:
+            kept = await asyncio.to_thread(self._folders.copy_start_image, job_id, request.init_image)
+        else:
+            return request
+        return msgspec.structs.replace(request, init_image=kept)
+
+    async def attach_message(self, job_id: str, message_id: int) -> None:
+        """The channel message exists: from now on the job may run (after `message_wait_seconds` it runs without).
+
+        Raises NotFound, RegistryTrouble.
+        """
+        if not await self._jobs.attach_message(job_id, message_id):
+            raise NotFound
+        self._dispatcher.message_attached(job_id, message_id)
+
+    async def cancel(self, job_id: str, *, by: int, may_manage: bool = False) -> CancelOutcome:
+        """Ends a waiting job at once and a running one at its next step.
+
+        Raises NotFound, NotYours, RegistryTrouble.
+        """
+        job = await self.job(job_id)
+        if job.member_id != by and not may_manage:
+            raise NotYours
+        cancelled = await self._dispatcher.cancel(job_id)
+        return CancelOutcome.TOO_LATE if cancelled is None else CancelOutcome.CANCELLED
+
+    async def mark_delivered(self, job_id: str, attempt: int) -> bool:
+        """Its member was told how it ended. False where that was known already or the attempt is not the last."""
+        return await self._jobs.delivered(job_id, attempt, self._clock())
+
+    async def mark_undeliverable(self, job_id: str, reason: str) -> None:
+        """Nobody can be told (channel gone, permission lost): ends the job if it has not; no retry."""
+        if await self._dispatcher.give_up(job_id, reason) is not None:
+            log.warning("job %s cannot be delivered: %s", job_id, reason)
+
+    # ── looking ──
+
+    async def job(self, job_id: str) -> Job:
+        """Raises NotFound."""
+        job = await self._jobs.get(job_id)
+        if job is None:
+            raise NotFound
+        return job
+
+    async def images(self, job_id: str) -> Sequence[JobImage]:
+        """In order; empty before it is done."""
+        return await self._jobs.images(job_id)
+
+    async def open_jobs(self, member_id: int) -> Sequence[Job]:
+        """Their queued and running jobs, oldest first (for autocomplete)."""
+        return await self._jobs.live(member_id)
+
+    async def undelivered(self) -> Sequence[Job]:
+        """After a restart: jobs that ended untold, and live ones without a channel message; oldest first."""
+        live = [job for job in await self._jobs.live() if job.message_id is None]
+        return sorted([*await self._jobs.untold(), *live], key=lambda job: job.id)
+
+    async def replay(self) -> None:
+        """Say again where every live or untold job stands; chat calls this when it can talk."""
+        for running in list(self._dispatcher.running.values()):
+            self._announce.on_started(running.job)
+        for line in self.queue_view().lines:
+            if line.place is not None:
+                self._announce.on_queued(line.job, line.place)
+        for job in await self._jobs.untold():
+            if job.state is JobState.DONE:
+                self._announce.on_done(job, await self._jobs.images(job.id))
+            elif job.state is JobState.CANCELLED:
+                self._announce.on_cancelled(job)
+            else:
+                self._announce.on_failed(job, job.error or INTERNAL_ERROR)
+
+    def place(self, job_id: str) -> Place | None:
+        """None where it does not wait (any more)."""
+        return next((line.place for line in self.queue_view().lines if line.job.id == job_id), None)
+
+    def queue_view(self) -> QueueView:
+        dispatcher = self._dispatcher
+        running = dispatcher.images_running
+        waiting = dispatcher.waiting.in_order(running, dispatcher.status)
+        lines = [QueueLine(one.job, None) for one in dispatcher.running.values()]
+        lines += [QueueLine(job, place) for job, place in waiting]
+        images = running + dispatcher.waiting.images
+        return QueueView(lines, images, dispatcher.waiting.seconds(images), dispatcher.status)
+
+    def status(self) -> StudioStatus:
+        dispatcher = self._dispatcher
+        return StudioStatus(
+            worker=dispatcher.status,
+            queued=len(dispatcher.waiting),
+            running=len(dispatcher.running),
+            images_waiting=dispatcher.waiting.images,
+            started_at=self._started_at,
+        )

@@ -1,0 +1,216 @@
+"""The worker's loop around the engine: one step, then messages. Everything it hands out is on disk and checked.
+
+It gets the engine and the output check from outside and imports neither torch nor diffusers itself.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from bot.errors import INTERNAL_ERROR, NOT_CHECKED, sentence
+from bot.worker.messages import (
+    Cancel,
+    Cancelled,
+    Done,
+    Draw,
+    DrawnImage,
+    Failed,
+    FromWorker,
+    Heartbeat,
+    Progress,
+)
+from generation import events
+from generation.recipe import save_png
+from generation.request import ImageRequest, InvalidRequest
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 1.0
+PREVIEW_SECONDS = 0.5
+PREVIEW_SIDE = 512
+_PACE_WEIGHT = 0.3
+
+
+class Engine(Protocol):
+    """What is used of `generation.engine.Engine`."""
+
+    @property
+    def busy(self) -> bool: ...
+    def admit(self, request_id: str, request: ImageRequest) -> None: ...
+    def step(self) -> list[events.Event]: ...
+    def cancel(self, request_id: str) -> bool: ...
+    def preview(self, request_id: str) -> Image.Image | None: ...
+
+
+class CheckFailed(Exception):
+    """The output check did not work, so nothing is known about the picture."""
+
+
+@dataclass(slots=True)
+class _Drawing:
+    draw: Draw
+    images: dict[int, DrawnImage] = field(default_factory=dict[int, DrawnImage])
+    step_began: float = 0.0
+    seconds_per_step: float = 0.0
+    previewed: float = 0.0
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.draw.output_dir)
+
+    @property
+    def preview_path(self) -> Path:
+        return self.folder / "preview.webp"
+
+
+class DrawingLoop:
+    """`score`: how unsafe a picture is, 0 to 1. `send`: to the bot."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        score: Callable[[Image.Image], float],
+        send: Callable[[FromWorker], None],
+        nsfw_threshold: float,
+    ) -> None:
+        self._engine, self._score, self._send = engine, score, send
+        self._threshold = nsfw_threshold
+        self._drawings: dict[str, _Drawing] = {}
+        self._steps = 0
+        self._last_beat = 0.0
+
+    @property
+    def busy(self) -> bool:
+        return self._engine.busy
+
+    def beat(self) -> None:
+        """A heartbeat, where the last one is long enough ago."""
+        now = time.monotonic()
+        if now - self._last_beat >= HEARTBEAT_SECONDS / 2:
+            self._last_beat = now
+            self._send(Heartbeat(step_counter=self._steps, jobs=[d.draw.job for d in self._drawings.values()]))
+
+    def take(self, message: Draw | Cancel) -> None:
+        if isinstance(message, Cancel):
+            for request_id, drawing in self._drawings.items():
+                if drawing.draw.job == message.job:
+                    self._engine.cancel(request_id)
+            return
+        request_id = f"{message.job}:{message.attempt}"
+        now = time.monotonic()
+        drawing = _Drawing(message, step_began=now, previewed=now)
+        try:
+            drawing.folder.mkdir(parents=True, exist_ok=True)
+            self._engine.admit(request_id, message.request)
+        except (InvalidRequest, OSError) as error:
+            self._send(Failed(job=message.job, attempt=message.attempt, reason=sentence(error)))
+        else:
+            self._drawings[request_id] = drawing
+
+    def step(self) -> None:
+        """One unit of the engine's work, and what follows from it."""
+        self._steps += 1
+        try:
+            happened = self._engine.step()
+        except Exception:
+            log.exception("the engine failed")
+            for request_id in list(self._drawings):
+                self._engine.cancel(request_id)
+                self._fail(request_id, INTERNAL_ERROR)
+            return
+        for event in happened:
+            if event.request_id in self._drawings:
+                self._follow(event)
+
+    def _follow(self, event: events.Event) -> None:
+        try:
+            self._report(event)
+        except (CheckFailed, OSError) as error:
+            log.exception("request %s", event.request_id)
+            self._engine.cancel(event.request_id)
+            self._fail(event.request_id, NOT_CHECKED if isinstance(error, CheckFailed) else sentence(error))
+
+    def _report(self, event: events.Event) -> None:
+        drawing = self._drawings[event.request_id]
+        job, attempt = drawing.draw.job, drawing.draw.attempt
+        match event:
+            case events.Progress():
+                self._progress(event, drawing)
+            case events.ImageReady():
+                drawing.images[event.index] = self._keep(event, drawing)
+            case events.Finished():
+                images = [image for _, image in sorted(drawing.images.items())]
+                self._end(event.request_id, Done(job=job, attempt=attempt, images=images))
+            case events.Failed():
+                self._fail(event.request_id, event.reason)
+            case events.Cancelled():
+                self._end(event.request_id, Cancelled(job=job, attempt=attempt))
+
+    def _fail(self, request_id: str, reason: str) -> None:
+        draw = self._drawings[request_id].draw
+        self._end(request_id, Failed(job=draw.job, attempt=draw.attempt, reason=reason))
+
+    def _end(self, request_id: str, message: Done | Failed | Cancelled) -> None:
+        drawing = self._drawings.pop(request_id)
+        drawing.preview_path.unlink(missing_ok=True)
+        self._send(message)
+
+    def _progress(self, event: events.Progress, drawing: _Drawing) -> None:
+        now = time.monotonic()
+        taken, drawing.step_began = now - drawing.step_began, now
+        before = drawing.seconds_per_step
+        # The first one is the text encoder's: not a step.
+        if event.step > 0:
+            drawing.seconds_per_step = before + _PACE_WEIGHT * (taken - before) if before else taken
+        self._send(
+            Progress(
+                job=drawing.draw.job,
+                attempt=drawing.draw.attempt,
+                step=event.step,
+                total_steps=event.total_steps,
+                seconds_per_step=drawing.seconds_per_step,
+                preview=self._preview(event, drawing),
+            )
+        )
+
+    def _preview(self, event: events.Progress, drawing: _Drawing) -> str | None:
+        """The path of a new preview, if it is time for one and it may be seen."""
+        now = time.monotonic()
+        if not 0 < event.step < event.total_steps or now - drawing.previewed < PREVIEW_SECONDS:
+            return None
+        image = self._engine.preview(event.request_id)
+        if image is None or self._checked(image) >= self._threshold:
+            return None
+        drawing.previewed = now
+        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+        temporary = drawing.preview_path.with_suffix(".part")
+        image.save(temporary, "WEBP", quality=80)
+        os.replace(temporary, drawing.preview_path)  # noqa: PTH105  (a reader sees the old or the new one, whole)
+        return str(drawing.preview_path)
+
+    def _keep(self, event: events.ImageReady, drawing: _Drawing) -> DrawnImage:
+        """Checked first, then written under its final name; an unsafe one too: the bot decides about showing it."""
+        nsfw = self._checked(event.image)
+        path = drawing.folder / f"{drawing.draw.attempt}-{event.index}.png"
+        save_png(event.image, path, event.recipe)
+        return DrawnImage(
+            path=str(path),
+            seed=event.recipe.seed,
+            width=event.image.width,
+            height=event.image.height,
+            recipe=event.recipe,
+            nsfw=nsfw,
+            words_not_read=event.words_not_read,
+        )
+
+    def _checked(self, image: Image.Image) -> float:
+        try:
+            return self._score(image)
+        except Exception as error:
+            raise CheckFailed from error

@@ -1,0 +1,211 @@
+"""An in-memory worker that draws plain coloured squares: for tests and for trying the chat without a model.
+
+Deterministic: the colour follows the seed. By default every job is done at once; after `hold()` a test moves it
+by hand with `step()`, `finish()`, `fail()` and `die()`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from PIL import Image
+
+from bot.worker.messages import (
+    Cancel,
+    Cancelled,
+    Done,
+    Draw,
+    DrawnImage,
+    Failed,
+    FromWorker,
+    Heartbeat,
+    LoadFailed,
+    Loading,
+    Progress,
+    Ready,
+    ToWorker,
+    WorkerLost,
+)
+from generation.recipe import Recipe, save_png
+from generation.request import ImageRequest, ModelDefaults, ModelInfo
+
+PREVIEW = "preview.webp"
+FAKE_MODEL = ModelInfo(
+    name="fake",
+    source="fake",
+    family="fake",
+    hash="0" * 10,
+    defaults=ModelDefaults(num_inference_steps=4, guidance_scale=7.5, width=64, height=64, size_multiple=8),
+    prediction_type="epsilon",
+    parameters=0,
+    scheduler="ddim",
+)
+
+
+class FakeWorker:
+    """Implements `bot.worker.protocol.Worker`. Set `nsfw` and `words_not_read` to change what results say."""
+
+    def __init__(self, *, model: ModelInfo = FAKE_MODEL, ready: bool = True, previews: bool = True) -> None:
+        self.model = model
+        self.nsfw = 0.0
+        self.words_not_read: list[str] = []
+        self.sent: list[ToWorker] = []
+        self.current: Draw | None = None
+        self.steps_done = 0
+        self.alive = False
+        self._ready_at_start = ready
+        self._previews = previews
+        self._held = False
+        self._out: asyncio.Queue[FromWorker | WorkerLost | None] = asyncio.Queue()
+
+    async def start(self) -> None:
+        self.alive = True
+        self.say(Loading(text="loading the model"))
+        if self._ready_at_start:
+            self.say(Ready(model=self.model))
+
+    async def stop(self) -> None:
+        self.alive = False
+        self.current = None
+        self._out.put_nowait(None)
+
+    async def send(self, message: ToWorker) -> None:
+        if not self.alive:
+            return
+        self.sent.append(message)
+        if isinstance(message, Draw):
+            self.current, self.steps_done = message, 0
+            if not self._held:
+                self.finish()
+        elif isinstance(message, Cancel) and self.current is not None and self.current.job == message.job:
+            self.say(Cancelled(job=message.job, attempt=self._take().attempt))
+
+    async def messages(self) -> AsyncIterator[FromWorker | WorkerLost]:
+        while (message := await self._out.get()) is not None:
+            yield message
+
+    # ── what a test does with it ──
+
+    def say(self, message: FromWorker | WorkerLost) -> None:
+        """Put any message on the way to the bot, also a wrong or late one."""
+        self._out.put_nowait(message)
+
+    def hold(self) -> None:
+        """From now on jobs wait for `step()` and `finish()`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Stop holding; a job that is held is finished now."""
+        self._held = False
+        if self.current is not None:
+            self.finish()
+
+    def step(self, count: int = 1) -> None:
+        """Do `count` denoising steps of the current job."""
+        draw = self._require()
+        total = self._total_steps(draw.request)
+        for _ in range(count):
+            self.steps_done = min(self.steps_done + 1, total)
+            last = self.steps_done == total
+            self.say(
+                Progress(
+                    job=draw.job,
+                    attempt=draw.attempt,
+                    step=self.steps_done,
+                    total_steps=total,
+                    seconds_per_step=0.1,
+                    preview=None if last or not self._previews else str(self._write_preview(draw)),
+                )
+            )
+            self.say(Heartbeat(step_counter=self.steps_done, jobs=[draw.job]))
+
+    def finish(self) -> None:
+        """Do the steps that are left and hand over the images."""
+        draw = self._require()
+        self.step(self._total_steps(draw.request) - self.steps_done)
+        images = [self._draw(draw, index) for index in range(draw.request.total_images)]
+        self._take()
+        self.say(Done(job=draw.job, attempt=draw.attempt, images=images))
+
+    def fail(self, reason: str = "The fake worker was told to fail.") -> None:
+        draw = self._take()
+        self.say(Failed(job=draw.job, attempt=draw.attempt, reason=reason))
+
+    def die(self, reason: str = "The worker process ended (signal 9).", *, back: bool = True) -> None:
+        """Lose everything, like a killed process; `back` starts the next one at once."""
+        self.current = None
+        self.say(WorkerLost(reason=reason))
+        self.alive = back
+        if back:
+            self.say(Loading(text="loading the model"))
+            self.say(Ready(model=self.model))
+
+    def come_back(self) -> None:
+        """After `die(back=False)` or `fail_to_load()`."""
+        self.alive = True
+        self.say(Ready(model=self.model))
+
+    def loading(self, text: str, fraction: float | None = None) -> None:
+        self.say(Loading(text=text, fraction=fraction))
+
+    def fail_to_load(self, reason: str) -> None:
+        self.alive = False
+        self.say(LoadFailed(reason=reason))
+
+    # ── how it draws ──
+
+    def _require(self) -> Draw:
+        if self.current is None:
+            raise RuntimeError("the fake worker has no job")
+        return self.current
+
+    def _take(self) -> Draw:
+        draw, self.current = self._require(), None
+        (Path(draw.output_dir) / PREVIEW).unlink(missing_ok=True)
+        return draw
+
+    def _total_steps(self, request: ImageRequest) -> int:
+        return request.num_inference_steps or self.model.defaults.num_inference_steps
+
+    def _size(self, request: ImageRequest) -> tuple[int, int]:
+        return request.width or self.model.defaults.width, request.height or self.model.defaults.height
+
+    def _colour(self, seed: int) -> tuple[int, int, int]:
+        return seed * 67 % 256, seed * 131 % 256, seed * 29 % 256
+
+    def _write_preview(self, draw: Draw) -> Path:
+        folder = Path(draw.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / PREVIEW
+        Image.new("RGB", (64, 64), self._colour(draw.request.seed + self.steps_done)).save(path, "WEBP")
+        return path
+
+    def _draw(self, draw: Draw, index: int) -> DrawnImage:
+        request = draw.request
+        width, height = self._size(request)
+        seed = request.seed + index
+        recipe = Recipe(
+            prompt=request.prompt_of(index),
+            negative_prompt=request.negative_prompt,
+            guidance_scale=request.guidance_scale,
+            num_inference_steps=self._total_steps(request),
+            seed=seed,
+            width=width,
+            height=height,
+            scheduler=request.scheduler or "ddim",
+            model_name=self.model.name,
+            model_hash=self.model.hash,
+            strength=request.strength,
+        )
+        path = Path(draw.output_dir) / f"{draw.attempt}-{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_png(Image.new("RGB", (width, height), self._colour(seed)), path, recipe)
+        return DrawnImage(
+            path=str(path),
+            seed=seed,
+            width=width,
+            height=height,
+            recipe=recipe,
+            nsfw=self.nsfw,
+            words_not_read=self.words_not_read,
+        )

@@ -1,0 +1,112 @@
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from bot.errors import RegistryBusy, RegistryUnwritable
+from bot.registry.database import BUSY_SECONDS, Database
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(tmp_path / "some.db")
+    async with opened.write() as session:
+        await session.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
+    yield opened
+    await opened.close()
+
+
+async def numbers(database: Database) -> list[int]:
+    async with database.read() as session:
+        return list((await session.execute(text("SELECT number FROM numbers ORDER BY 1"))).scalars())
+
+
+async def test_every_connection_has_the_pragmas(database: Database) -> None:
+    wanted = {"journal_mode": "wal", "foreign_keys": 1, "secure_delete": 1, "busy_timeout": 2000, "synchronous": 2}
+    async with database.read() as one, database.read() as other, database.write() as writing:
+        for session in (one, other, writing):
+            found = {name: (await session.execute(text(f"PRAGMA {name}"))).scalar() for name in wanted}
+            assert found == wanted
+
+
+async def test_a_writer_holds_the_write_lock_from_its_begin(database: Database) -> None:
+    """BEGIN IMMEDIATE is really what SQLite gets: another program cannot write, though nothing was written yet."""
+    other = sqlite3.connect(database.path, timeout=0, isolation_level=None)
+    async with database.write() as session:
+        await session.execute(text("SELECT 1"))
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+    async with database.read() as session:
+        await session.execute(text("SELECT * FROM numbers"))
+        other.execute("BEGIN IMMEDIATE")  # a reader holds nobody up
+    other.close()
+
+
+async def test_an_exception_rolls_back_schema_changes_too(database: Database) -> None:
+    async def write() -> None:
+        async with database.write() as session:
+            await session.execute(text("INSERT INTO numbers VALUES (1)"))
+            await session.execute(text("CREATE TABLE more (number INTEGER)"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await write()
+    assert await numbers(database) == []
+    async with database.read() as session:
+        assert (await session.execute(text("SELECT name FROM sqlite_master WHERE name = 'more'"))).first() is None
+
+
+async def test_fifty_writers_at_once_all_succeed(database: Database) -> None:
+    async def write(number: int) -> None:
+        async with database.write() as session:
+            count = (await session.execute(text("SELECT count(*) FROM numbers"))).scalar_one()
+            await asyncio.sleep(0)
+            await session.execute(text("INSERT INTO numbers VALUES (:n)"), {"n": count})
+
+    await asyncio.gather(*map(write, range(50)))
+    assert await numbers(database) == list(range(50))  # each saw what the one before had written
+
+
+async def test_a_locked_file_is_one_sentence_the_loop_goes_on_and_so_does_the_database(database: Database) -> None:
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    stalls: list[float] = []
+    watching = asyncio.create_task(watch_loop(stalls))
+    began = time.monotonic()
+    with pytest.raises(RegistryBusy, match="locked by another program"):
+        async with database.write() as session:
+            await session.execute(text("INSERT INTO numbers VALUES (1)"))
+    assert BUSY_SECONDS <= time.monotonic() - began < BUSY_SECONDS + 1
+    watching.cancel()
+    assert max(stalls) < 0.1
+    assert await numbers(database) == []  # reading works meanwhile
+    other.execute("COMMIT")
+    other.close()
+    async with database.write() as session:
+        await session.execute(text("INSERT INTO numbers VALUES (1)"))
+    assert await numbers(database) == [1]
+
+
+async def watch_loop(stalls: list[float]) -> None:
+    while True:
+        before = time.monotonic()
+        await asyncio.sleep(0.01)
+        stalls.append(time.monotonic() - before - 0.01)
+
+
+async def test_a_folder_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    database = Database(tmp_path / "no such folder" / "some.db")
+    with pytest.raises(RegistryUnwritable):
+        async with database.read() as session:
+            await session.execute(text("SELECT 1"))
+    await database.close()
+
+
+async def test_other_errors_stay_what_they_are(database: Database) -> None:
+    with pytest.raises(Exception, match="no such table"):
+        async with database.read() as session:
+            await session.execute(text("SELECT * FROM no_such"))

@@ -1,0 +1,36 @@
+import errno
+
+import pytest
+
+from bot import errors
+from bot.errors import INTERNAL_ERROR, QueueFull, UserError, sentence
+from generation.image_input import ImageRefused
+from generation.request import ImageRequest, InvalidRequest
+
+
+def subclasses(kind: type[UserError]) -> list[type[UserError]]:
+    return [found for child in kind.__subclasses__() for found in (child, *subclasses(child))]
+
+
+@pytest.mark.parametrize("kind", subclasses(UserError), ids=lambda kind: kind.__name__)
+def test_every_error_for_members_is_one_sentence(kind: type[UserError]) -> None:
+    text = str(kind(waiting=1, limit=2, folder="x", reason="y", path="z"))
+    assert text.endswith(".")
+    assert "{" not in text
+    assert "\n" not in text
+    assert kind.__module__ == errors.__name__
+
+
+def test_values_are_filled_in_once() -> None:
+    assert "already have 18 pictures waiting and 20" in sentence(QueueFull(waiting=18, limit=20))
+    assert str(UserError("as it is: {}")) == "as it is: {}"
+
+
+def test_the_table() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        ImageRequest(prompt="x", seed=1, guidance_scale=99)
+    assert sentence(caught.value) == str(caught.value)
+    assert sentence(ImageRefused("no")) == "no"
+    assert "disk is full" in sentence(OSError(errno.ENOSPC, "No space left on device", "/secret/path"))
+    assert sentence(PermissionError(errno.EACCES, "no", "/secret/path")) == INTERNAL_ERROR
+    assert sentence(RuntimeError("inner workings")) == INTERNAL_ERROR

@@ -1,0 +1,198 @@
+"""The worker's loop around the real engine and a tiny model, without a process around it."""
+
+import errno
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from bot.errors import INTERNAL_ERROR, NOT_CHECKED
+from bot.worker import drawing as drawing_module
+from bot.worker.drawing import DrawingLoop
+from bot.worker.messages import Cancel, Cancelled, Done, Draw, Failed, Heartbeat, Progress
+from generation.engine import Engine
+from generation.model import load_model
+from generation.recipe import from_parameters
+from generation.request import ImageRequest
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A network this small only loses by being split."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_folder: Path) -> Any:
+    return load_model(str(tiny_model_folder), device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def previews_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing_module, "PREVIEW_SECONDS", 0.0)
+
+
+class Worker:
+    """A loop with everything that it said."""
+
+    def __init__(self, model: Any, folder: Path, score: Callable[[Image.Image], float] = lambda _: 0.1) -> None:
+        self.said: list[Any] = []
+        self.folder = folder / "images" / "j"
+        self.engine = Engine(model)
+        self.loop = DrawingLoop(self.engine, score, self.said.append, nsfw_threshold=0.7)
+
+    def draw(self, *, attempt: int = 1, **values: Any) -> None:
+        request = ImageRequest(**{"prompt": "a red apple", "seed": 3, "num_inference_steps": STEPS, **values})
+        self.loop.take(Draw(job="j", attempt=attempt, request=request, output_dir=str(self.folder)))
+
+    def run(self, steps: int | None = None) -> None:
+        while self.loop.busy and steps != 0:
+            self.loop.step()
+            steps = None if steps is None else steps - 1
+
+    def only(self, kind: type) -> list[Any]:
+        return [message for message in self.said if isinstance(message, kind)]
+
+    @property
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.folder.glob("*"))
+
+
+def test_progress_at_every_step_previews_between_and_two_pictures(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    worker.draw(count=2)
+    worker.run(4)
+    with Image.open(worker.only(Progress)[-1].preview) as preview:
+        assert preview.format == "WEBP"
+    worker.run()
+    progress = worker.only(Progress)
+    assert [message.step for message in progress] == list(range(STEPS + 1))
+    assert [message.preview is not None for message in progress] == [False, *[True] * (STEPS - 1), False]
+    (done,) = worker.only(Done)
+    assert worker.said[-1] is done
+    assert worker.files == ["1-0.png", "1-1.png"]
+    assert [(image.seed, image.nsfw) for image in done.images] == [(3, 0.1), (4, 0.1)]
+    with Image.open(done.images[1].path) as picture:
+        assert from_parameters(picture.text["parameters"]).seed == 4  # type: ignore[attr-defined]
+
+
+def test_words_that_were_not_read_are_passed_on(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    worker.draw(prompt="a red apple on the left of a big house and the small blue car of a green fox")
+    worker.run()
+    (done,) = worker.only(Done)
+    assert "fox" in done.images[0].words_not_read
+
+
+def test_an_unsafe_picture_is_kept_for_the_bot_to_decide_but_no_preview_is_written(
+    model: Any, tmp_path: Path
+) -> None:
+    worker = Worker(model, tmp_path, score=lambda _: 0.7)
+    worker.draw()
+    worker.run(STEPS)
+    assert all(message.preview is None for message in worker.only(Progress))
+    assert worker.files == []
+    worker.run()
+    assert [image.nsfw for image in worker.only(Done)[0].images] == [0.7]
+
+
+@pytest.mark.parametrize("after", [0, STEPS - 1], ids=["at a preview", "at the picture"])
+def test_a_check_that_crashes_shows_nothing(model: Any, tmp_path: Path, after: int) -> None:
+    calls: list[Image.Image] = []
+
+    def score(image: Image.Image) -> float:
+        calls.append(image)
+        if len(calls) > after:
+            raise RuntimeError("the check is broken")
+        return 0.0
+
+    worker = Worker(model, tmp_path, score)
+    worker.draw()
+    worker.run()
+    (failed,) = worker.only(Failed)
+    assert failed.reason == NOT_CHECKED
+    assert worker.only(Done) == worker.only(Cancelled) == []
+    assert worker.files == []
+    worker.draw(attempt=2)  # and the loop goes on
+    worker.run()
+    assert len(worker.only(Failed)) == 2
+
+
+def test_cancel_takes_effect_at_the_next_step(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    worker.draw()
+    worker.run(3)
+    before = len(worker.only(Progress))
+    worker.loop.take(Cancel(job="j"))
+    worker.run()
+    assert worker.only(Cancelled) == [Cancelled(job="j", attempt=1)]
+    assert len(worker.only(Progress)) == before
+    assert worker.files == []
+    worker.loop.take(Cancel(job="j"))
+    worker.run()
+    assert len(worker.only(Cancelled)) == 1
+
+
+def test_a_second_attempt_may_come_while_the_first_is_being_cancelled(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    worker.draw()
+    worker.run(2)
+    worker.loop.take(Cancel(job="j"))
+    worker.draw(attempt=2)
+    worker.run()
+    assert worker.only(Cancelled) == [Cancelled(job="j", attempt=1)]
+    assert [done.attempt for done in worker.only(Done)] == [2]
+    assert worker.files == ["2-0.png"]
+
+
+def test_a_size_that_the_model_cannot_draw_fails_with_the_sentence(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    worker.draw(width=2048, height=2048)
+    (failed,) = worker.only(Failed)
+    assert "2048" in failed.reason
+    assert not worker.loop.busy
+
+
+def test_a_full_disk_fails_the_job_with_a_sentence(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    worker = Worker(model, tmp_path)
+    monkeypatch.setattr(drawing_module, "save_png", full)
+    worker.draw()
+    worker.run()
+    assert "disk is full" in worker.only(Failed)[0].reason
+
+
+def test_a_fault_of_the_engine_ends_the_job_and_not_the_worker(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(model, tmp_path)
+    worker.draw()
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.engine, "_advance", lambda *_: 1 / 0)
+        worker.run()
+    assert [failed.reason for failed in worker.only(Failed)] == [INTERNAL_ERROR]
+    worker.draw(attempt=2)
+    worker.run()
+    assert len(worker.only(Done)) == 1
+
+
+def test_heartbeats_name_the_jobs(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    worker.loop.beat()
+    worker.loop.beat()  # too soon
+    worker.draw()
+    worker.loop._last_beat = 0.0
+    worker.loop.beat()
+    assert [message.jobs for message in worker.only(Heartbeat)] == [[], ["j"]]
