@@ -160,9 +160,7 @@ class House:
         return await self.command("imagine", prompt=prompt, **options)
 
     async def press(self, message: dict[str, Any], label: str, *, user: int = 0) -> dict[str, Any]:
-        button = next(
-            part for part in buttons(message) if label.lower() in str(part.get("label", "")).lower()
-        )
+        button = next(part for part in buttons(message) if label.lower() in str(part.get("label", "")).lower())
         return await self.post(
             "interactions",
             {
@@ -198,7 +196,7 @@ class House:
         """Wait until `await condition()` is true; the failure shows the end of the bot's log."""
         try:
             async with asyncio.timeout(PATIENCE):
-                while not await condition():
+                while not await condition():  # noqa: ASYNC110 - it is other processes that change it
                     await asyncio.sleep(0.05)
         except TimeoutError:
             tail = self.bot.log.read_text(errors="replace")[-3000:] if self.bot.log.exists() else ""

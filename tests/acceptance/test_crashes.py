@@ -21,9 +21,7 @@ async def exactly_one(house: House) -> None:
     assert len(message["attachments"]) == 2
     await asyncio.sleep(2)
     assert [m["id"] for m in await house.public()] == [message["id"]]
-    assert [a["id"] for a in (await house.pictures())[0]["attachments"]] == [
-        a["id"] for a in message["attachments"]
-    ]
+    assert [a["id"] for a in (await house.pictures())[0]["attachments"]] == [a["id"] for a in message["attachments"]]
 
 
 async def test_kill_the_worker_in_mid_image(house: House) -> None:

@@ -42,9 +42,7 @@ async def test_negative_prompt_count_and_start_image(house: House, tmp_path: Pat
 
     four, one = await house.until_pictures(2)
     assert len(four["attachments"]) == 4
-    seeds = [
-        from_parameters(picture(await house.download(a)).info["parameters"]).seed for a in four["attachments"]
-    ]
+    seeds = [from_parameters(picture(await house.download(a)).info["parameters"]).seed for a in four["attachments"]]
     assert seeds == [seeds[0] + k for k in range(4)]
     recipe = from_parameters(picture(await house.download(one["attachments"][0])).info["parameters"])
     assert recipe.strength == 0.5

@@ -80,9 +80,7 @@ async def test_a_typed_line_becomes_a_picture(page: Page, tmp_path: Path) -> Non
 async def test_options_count_and_start_image(page: Page, tmp_path: Path) -> None:
     start = tmp_path / "start.png"
     Image.new("RGB", (96, 96), (40, 90, 220)).save(start)
-    await type_line(
-        page, "/imagine prompt: a fox negative_prompt: white background guidance: 3 count: 4 seed: 5"
-    )
+    await type_line(page, "/imagine prompt: a fox negative_prompt: white background guidance: 3 count: 4 seed: 5")
     await expect(finished(page)).to_have_count(1, timeout=PATIENCE * 1000)
     await expect(finished(page).first.get_by_role("img", name="a fox")).to_have_count(4)
     await keep(page, "four")

@@ -104,9 +104,7 @@ async def test_two_bots_on_one_data_folder(house: House) -> None:
         ({"ATELIER_MODLE": "x"}, "did you mean ATELIER_MODEL"),
     ],
 )
-async def test_a_wrong_setting_stops_the_start(
-    tmp_path: Path, settings: dict[str, str], sentence: str
-) -> None:
+async def test_a_wrong_setting_stops_the_start(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
     bot = Process(["bot", "run"], tmp_path, **settings)
     await bot.start()
     assert bot.process is not None
