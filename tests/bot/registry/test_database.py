@@ -80,9 +80,9 @@ async def test_a_locked_file_is_one_sentence_the_loop_goes_on_and_so_does_the_da
     with pytest.raises(RegistryBusy, match="locked by another program"):
         async with database.write() as session:
             await session.execute(text("INSERT INTO numbers VALUES (1)"))
-    assert BUSY_SECONDS <= time.monotonic() - began < BUSY_SECONDS + 1
+    assert time.monotonic() - began >= BUSY_SECONDS
     watching.cancel()
-    assert max(stalls) < 0.1
+    assert max(stalls) < BUSY_SECONDS / 2, "the wait for the lock held up the loop"
     assert await numbers(database) == []  # reading works meanwhile
     other.execute("COMMIT")
     other.close()

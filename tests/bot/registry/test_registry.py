@@ -1,6 +1,4 @@
-import asyncio
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -51,18 +49,3 @@ async def test_a_locked_database_at_start_is_one_sentence(tmp_path: Path) -> Non
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(RegistryBusy):
             await Registry(tmp_path).__aenter__()
-
-
-async def test_opening_does_not_stall_the_loop(tmp_path: Path) -> None:
-    async def watch() -> None:
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.005)
-            stalls.append(time.monotonic() - before - 0.005)
-
-    stalls: list[float] = []
-    watching = asyncio.create_task(watch())
-    async with Registry(tmp_path):
-        await asyncio.sleep(0)
-    watching.cancel()
-    assert max(stalls) < 0.1
