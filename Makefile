@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install playground test lint format bench soak clean
+.PHONY: install playground test lint format bench soak screenshots clean
 
 install: $(STAMP)
 
@@ -33,6 +33,11 @@ bench: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
+
+# The pictures in tests/acceptance/screenshots, the README's among them.
+screenshots: $(STAMP)
+	mkdir -p tests/acceptance/screenshots
+	SCREENSHOTS=tests/acceptance/screenshots $(BIN)/python -m pytest tests/acceptance/test_page.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info

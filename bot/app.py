@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from subprocess import PIPE, Popen, TimeoutExpired
 from typing import IO
 
+import aiohttp
 import discord
 
 from bot.chat.client import build_client
@@ -73,7 +75,9 @@ async def _told_to_stop() -> None:
 
     def stop() -> None:
         if told.is_set():
-            sys.exit(1)
+            # Not sys.exit: unwinding would wait for what the first signal could not end. Everything that counts is
+            # in the database already, and worker and playground server end with this process.
+            os._exit(1)
         log.info("stopping; the picture that is being drawn is taken up again at the next start")
         told.set()
 
@@ -136,6 +140,10 @@ def _reporting(run: Callable[[Settings], None]) -> int:
     except discord.LoginFailure:
         print("Discord refused the token: check ATELIER_DISCORD_TOKEN.", file=sys.stderr)  # noqa: T201
         return 2
+    except (aiohttp.ClientError, discord.DiscordServerError, discord.GatewayNotFound) as error:
+        reason = f"Discord could not be reached ({type(error).__name__}): check this machine's network connection."
+        print(reason, file=sys.stderr)  # noqa: T201
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

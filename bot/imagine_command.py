@@ -56,14 +56,16 @@ def imagine_to_files(wanted: Wanted, output: Path) -> int:
     try:
         settings = load_settings()
         request = wanted.request()
+        # Both before torch is loaded, which takes seconds, and before anything is drawn that could not be kept.
+        output.parent.mkdir(parents=True, exist_ok=True)
         if wanted.image is not None:
-            read_image(wanted.image)  # before torch is loaded, which takes seconds
+            read_image(wanted.image)
     except (SettingsError, InvalidRequest) as error:
         errors.print(str(error), markup=False, style="red")
         return 2
     except (ImageRefused, OSError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        errors.print(f"{wanted.image}: {why}", markup=False, style="red")
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else f"{wanted.image}: {error}"
+        errors.print(text, markup=False, style="red")
         return 2
 
     from generation.engine import GenerationFailed
@@ -89,7 +91,7 @@ def _draw(request: ImageRequest, model_source: str, settings: Settings, output: 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True) as bar:
         report = _reporter(bar)
-        model = load_model(model_source, device=settings.device, report=report)
+        model = load_model(model_source, device=settings.device, dtype=settings.dtype, report=report)
         task = bar.add_task("drawing", total=1)
 
         def on_event(event: Event) -> None:

@@ -114,6 +114,9 @@ class House:
                 return child
         return None
 
+    def databases(self) -> list[Path]:
+        return list((self.folder / "atelier-data" / "playground").glob("*.db"))
+
     # ── what a member does ──
 
     def member(self, index: int = 0) -> str:

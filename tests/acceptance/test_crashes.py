@@ -2,39 +2,46 @@
 
 import asyncio
 import signal
+import sqlite3
 
-from tests.acceptance.house import House
+from tests.acceptance.house import House, has_button
 
 
 async def drawing(house: House) -> None:
-    """Wait until the steps of a picture are being done: its message shows a preview."""
+    """Wait until the steps of a picture are being done: its message shows a preview and can be stopped."""
 
     async def preview() -> bool:
-        return any(m["attachments"] for m in await house.public())
+        return any(m["attachments"] and has_button(m, "stop") for m in await house.public())
 
     await house.until(preview, "a live preview")
 
 
-async def exactly_one(house: House) -> None:
+async def exactly_one_at_the_second_attempt(house: House) -> None:
     """One finished message, also after a while in which a second one could have come."""
     [message] = await house.until_pictures(1)
     assert len(message["attachments"]) == 2
     await asyncio.sleep(2)
     assert [m["id"] for m in await house.public()] == [message["id"]]
-    assert [a["id"] for a in (await house.pictures())[0]["attachments"]] == [a["id"] for a in message["attachments"]]
+    [after] = await house.pictures()
+    assert [a["id"] for a in after["attachments"]] == [a["id"] for a in message["attachments"]]
+    [database] = house.databases()
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        rows = connection.execute("SELECT attempt, state FROM jobs").fetchall()
+    connection.close()
+    assert rows == [(2, "delivered")], "the first attempt was not in the middle of its image when it was ended"
 
 
 async def test_kill_the_worker_in_mid_image(house: House) -> None:
-    await house.imagine("an owl", steps=120, count=2)
+    await house.imagine("an owl", steps=150, count=2)
     await drawing(house)
     worker = house.worker()
     assert worker is not None
     worker.kill()
-    await exactly_one(house)
+    await exactly_one_at_the_second_attempt(house)
 
 
 async def test_kill_the_bot_in_mid_image_and_start_it_again(house: House) -> None:
-    await house.imagine("an owl", steps=120, count=2)
+    await house.imagine("an owl", steps=150, count=2)
     await drawing(house)
     worker = house.worker()
     await house.bot.end(signal.SIGKILL)
@@ -44,12 +51,12 @@ async def test_kill_the_bot_in_mid_image_and_start_it_again(house: House) -> Non
 
     await house.until(worker_gone, "the worker to end with its bot")
     await house.start_bot()
-    await exactly_one(house)
+    await exactly_one_at_the_second_attempt(house)
 
 
 async def test_stop_politely_in_mid_image_and_start_again(house: House) -> None:
-    await house.imagine("an owl", steps=120, count=2)
+    await house.imagine("an owl", steps=150, count=2)
     await drawing(house)
     assert await house.bot.end(signal.SIGTERM) == 0
     await house.start_bot()
-    await exactly_one(house)
+    await exactly_one_at_the_second_attempt(house)

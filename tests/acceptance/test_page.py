@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 LAPTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 375, "height": 812}
-KEEP = os.environ.get("ATELIER_SCREENSHOTS")
+KEEP = os.environ.get("SCREENSHOTS")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 

@@ -76,7 +76,7 @@ async def test_each_mistake_gets_one_sentence_and_the_bot_goes_on(house: House, 
 
 
 async def test_a_locked_database_is_one_sentence_and_passes(house: House) -> None:
-    [database] = (house.folder / "atelier-data" / "playground").glob("*.db")
+    [database] = house.databases()
     with sqlite3.connect(database, isolation_level=None) as blocker:
         blocker.execute("BEGIN IMMEDIATE")
         sentence = await answer_to(house)

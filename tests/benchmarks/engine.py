@@ -7,23 +7,26 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
 from rich.console import Console
 from rich.table import Table
 
+import generation
 from generation.engine import generate
-from generation.model import bundled_folder, load_model
+from generation.model import load_model
 from generation.request import ImageRequest
 
+BUNDLED = Path(generation.__file__).parent / "bundled"
 RUNS = 7
 COUNTS = (1, 4)
 
 
 def main() -> None:
     model = load_model("bundled", device="cpu")
-    stock = StableDiffusionPipeline.from_pretrained(bundled_folder(), torch_dtype=torch.float32)
+    stock = StableDiffusionPipeline.from_pretrained(BUNDLED, dtype=torch.float32)
     stock.set_progress_bar_config(disable=True)
     steps = model.info.defaults.num_inference_steps
 

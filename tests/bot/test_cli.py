@@ -39,10 +39,10 @@ def test_imagine_writes_pictures_with_their_recipes(tmp_path: Path) -> None:
     ran = atelier(
         tmp_path,
         *("imagine", "a red apple", "--negative-prompt", "blue", "--guidance-scale", "3"),
-        *("--seed", "11", "--count", "2", "--steps", "2", "-o", "out.png"),
+        *("--seed", "11", "--count", "2", "--steps", "2", "-o", "new/out.png"),
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.split() == ["out-1.png", "out-2.png"]
+    assert ran.stdout.split() == ["new/out-1.png", "new/out-2.png"]
     recipes = []
     for name in ran.stdout.split():
         with Image.open(tmp_path / name) as picture:
@@ -59,6 +59,7 @@ def test_imagine_writes_pictures_with_their_recipes(tmp_path: Path) -> None:
         (("a fox", "--scheduler", "fast"), "scheduler must be one of"),
         (("a fox", "--image", "missing.png"), "missing.png: No such file"),
         (("a fox", "--model", "no/such/model/here"), "no/such/model/here"),
+        (("a fox", "-o", "/proc/none/fox.png"), "/proc/none"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], sentence: str) -> None:
