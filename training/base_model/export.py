@@ -1,0 +1,77 @@
+"""Write the averaged weights as a standard ``StableDiffusionPipeline`` folder in float16."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.base_model.captions import BACKGROUNDS
+from training.base_model.networks import TextToLatents
+from training.base_model.samples import build_pipeline, default_scheduler
+from training.base_model.subjects import subjects
+from training.base_model.tokenizer import write_json
+
+DEFAULT_OUTPUT = Path(__file__).parents[2] / "generation" / "bundled"
+SHARD_SIZE = "14MB"
+TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def defaults() -> dict[str, Any]:
+    """``atelier.json``: what a caller should ask for when nobody says otherwise."""
+    return {
+        "name": "atelier-pictograms-small",
+        "num_inference_steps": 20,
+        "guidance_scale": 7.5,
+        "width": 64,
+        "height": 64,
+        "subjects": [subject.names[0].removeprefix("the ") for subject in subjects()],
+        "backgrounds": list(BACKGROUNDS),
+    }
+
+
+def load_average(work: Path, config: str) -> TextToLatents:
+    """The averaged networks of ``work/checkpoint.pt``."""
+    networks = TextToLatents(config)
+    networks.load_state_dict(torch.load(work / "checkpoint.pt", weights_only=True)["average"])
+    return networks.eval()
+
+
+def export(work: Path, output: Path | None, config: str = "small") -> None:
+    """Write the model to a new folder, then swap it in: whoever loads meanwhile sees one model or the other."""
+    output = output or DEFAULT_OUTPUT
+    fresh, old = output.with_name(f".{output.name}.new"), output.with_name(f".{output.name}.old")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    pipeline = build_pipeline(work, load_average(work, config), default_scheduler()).to(dtype=torch.float16)
+    pipeline.save_pretrained(fresh, max_shard_size=SHARD_SIZE)
+    shutil.rmtree(fresh / "tokenizer")
+    (fresh / "tokenizer").mkdir()
+    for name in TOKENIZER_FILES:  # as made: save_pretrained would add a second copy of the vocabulary
+        shutil.copyfile(work / "tokenizer" / name, fresh / "tokenizer" / name)
+    write_json(fresh / "atelier.json", defaults())
+    tidy(fresh)
+    if output.exists():
+        output.rename(old)
+    fresh.rename(output)
+    shutil.rmtree(old, ignore_errors=True)
+    size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    print(f"{output}: {size / 1e6:.1f} MB")
+
+
+def tidy(folder: Path) -> None:
+    """Make configurations quiet to load, and files readable for all."""
+    for file in folder.rglob("*.json"):
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        content.pop("_name_or_path", None)  # where it was loaded from is nobody's business
+        if content.get("_class_name") == "AutoencoderTiny":
+            del content["block_out_channels"]  # AutoencoderTiny sets it, and warns when it is given
+        if file.name == "scheduler_config.json":
+            # For those who switch to DDIM, whose defaults cut predictions to -1..1.
+            content |= {"clip_sample": False, "set_alpha_to_one": False}
+        write_json(file, content)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)
