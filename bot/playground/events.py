@@ -73,7 +73,8 @@ class Hub:
             await response.write(b"retry: 1000\n\n")
             while viewer in self._viewers or not viewer.events.empty():
                 try:
-                    text = await asyncio.wait_for(viewer.events.get(), PING_SECONDS)
+                    async with asyncio.timeout(PING_SECONDS):
+                        text = await viewer.events.get()
                 except TimeoutError:
                     await response.write(b": ping\n\n")
                     continue

@@ -7,7 +7,7 @@ reads "The application did not respond", as on Discord. simcord refuses the late
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +63,7 @@ class Interactions:
         self._world = world
         self._on_change = on_change
         self._deliveries: OrderedDict[int, Delivery] = OrderedDict()
+        self._dropped: deque[Interaction] = deque()  # oldest first; their tokens may still be valid
 
     def get(self, interaction_id: int) -> Delivery:
         """Raises: Refused, nobody remembers that interaction."""
@@ -201,7 +202,8 @@ class Interactions:
         delivery = Delivery(record, payload, time.monotonic(), label)
         self._deliveries[record.id] = delivery
         while len(self._deliveries) > KEPT:
-            self._forget(self._deliveries.popitem(last=False)[0])
+            self._dropped.append(self._deliveries.popitem(last=False)[1].record)
+        self._forget_expired()
         asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._give_up, delivery)
         self._world.emit("INTERACTION_CREATE", payload)
         return delivery
@@ -211,10 +213,12 @@ class Interactions:
             delivery.over.set()
             self._on_change(delivery)
 
-    def _forget(self, interaction_id: int) -> None:
-        record = self._world.interactions.get(interaction_id)
-        if record is not None and (record.expires_at or "") < self._world.now_iso():
-            del self._world.interactions[interaction_id]
+    def _forget_expired(self) -> None:
+        """The bot may use a token for 15 minutes, however many interactions came since."""
+        now = self._world.now_iso()
+        while self._dropped and (self._dropped[0].expires_at or "") <= now:
+            record = self._dropped.popleft()
+            self._world.interactions.pop(record.id, None)
             self._world.interaction_tokens.pop(record.token, None)
 
 

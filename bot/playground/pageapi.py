@@ -153,7 +153,8 @@ class PageApi:
         except KeyError as error:
             raise Refused(f"The field {error} is missing.") from error
         if request.query.get("wait") != "0":
-            await asyncio.wait_for(delivery.over.wait(), ANSWER_SECONDS + 1)
+            async with asyncio.timeout(ANSWER_SECONDS + 1):
+                await delivery.over.wait()
         return web.json_response(delivery.describe())
 
     def _start(self, sent: dict[str, Any], files: dict[str, Upload]) -> Delivery:

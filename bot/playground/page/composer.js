@@ -60,6 +60,7 @@ export class Composer {
   }
 
   replyTo(message) {
+    this.closeCommand();
     this.#reply = message;
     const text = plainText(message.content) || "a picture";
     this.replyBar.replaceChildren(icon("reply"), el("span", {}, "Replying to ", el("b", {},
@@ -80,6 +81,7 @@ export class Composer {
   openCommand(command, values = {}) {
     this.palette.hide();
     this.signature.hidden = true;
+    this.replyBar.hidden = true; // a command is no reply; the reply waits for the next message
     this.#complain("");
     this.#card = new CommandCard(command, () => this.closeCommand(true));
     this.#card.fill(values);
@@ -96,6 +98,7 @@ export class Composer {
     if (!this.#card) return;
     this.#card = null;
     this.form.classList.remove("with-command");
+    this.replyBar.hidden = !this.#reply;
     this.text.value = "";
     this.slot.replaceChildren(this.text);
     this.#changed();
@@ -206,6 +209,7 @@ export class Composer {
       else if (line || this.tray.files.length) {
         await this.handlers.say(line, this.tray.files, this.#reply?.id);
         this.#done(line);
+        this.#cancelReply();
       }
     } catch (error) {
       if (!error.option || !this.#card?.complain(error.option, error.message)) this.#complain(error.message);
@@ -218,6 +222,7 @@ export class Composer {
     const { command } = this.#card;
     const collected = this.#card.collect();
     if (!collected) return;
+    if (this.tray.files.length) throw tooManyFiles(command);
     await this.handlers.run(command.name, collected.options, collected.files);
     this.closeCommand(true);
     this.#done(toLine(command.name, collected.options));
@@ -235,6 +240,7 @@ export class Composer {
     const options = {};
     const files = {};
     const waiting = [...this.tray.files];
+    if (waiting.length > fileOptions(command).length) throw tooManyFiles(command);
     for (const option of command.options) {
       if (option.type === TYPE.ATTACHMENT) {
         if (waiting.length) files[option.name] = waiting.shift();
@@ -250,8 +256,8 @@ export class Composer {
     // Somebody quick may already be typing the next message.
     if (this.text.value.trim() === line) this.text.value = "";
     this.tray.clear();
-    this.#cancelReply();
     this.#changed();
+    if (!this.#card) this.text.focus();
   }
 
   #cancelReply() {
@@ -270,6 +276,14 @@ export class Composer {
     this.problem.textContent = text;
     this.text.setAttribute("aria-invalid", String(Boolean(text)));
   }
+}
+
+const fileOptions = (command) => command.options.filter((option) => option.type === TYPE.ATTACHMENT);
+
+function tooManyFiles(command) {
+  const most = fileOptions(command).length;
+  const takes = ["no file", "only one file"][most] ?? `at most ${most} files`;
+  return new ValueError(null, `/${command.name} takes ${takes}.`);
 }
 
 function grow(area) {

@@ -3,7 +3,7 @@
 import { el, fileSize, icon, localPath } from "./dom.js";
 import { openLightbox } from "./lightbox.js";
 
-const isPicture = (attachment) => attachment.content_type?.startsWith("image/") && attachment.width;
+export const isPicture = (attachment) => attachment.content_type?.startsWith("image/") && attachment.width;
 const isSpoiler = (attachment) => attachment.filename.startsWith("SPOILER_");
 
 export class Gallery {

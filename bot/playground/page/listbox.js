@@ -10,7 +10,9 @@ export class Listbox {
   /** choose(key) is called with the chosen item's key. */
   constructor(id, label, choose) {
     this.choose = choose;
-    this.node = el("div", { class: "listbox", id, role: "listbox", "aria-label": label, hidden: true });
+    this.list = el("div", { class: "listbox", id, role: "listbox", "aria-label": label, hidden: true });
+    this.empty = el("p", { role: "status" });
+    this.node = el("div", {}, this.list, this.empty);
     // Pressing must not take the focus from the input.
     this.node.addEventListener("pointerdown", (event) => event.preventDefault());
   }
@@ -19,30 +21,31 @@ export class Listbox {
   attach(input) {
     this.#input = input;
     input.setAttribute("aria-autocomplete", "list");
-    input.setAttribute("aria-controls", this.node.id);
   }
 
   get open() {
-    return !this.node.hidden;
+    return !this.list.hidden || this.empty.textContent !== "";
   }
 
   /** items: [{key, title, detail}] */
   show(items, emptyText = "") {
     this.#items = items;
     this.#active = 0;
-    this.node.replaceChildren(...items.map((item, index) =>
-      el("div", { class: "option", role: "option", id: `${this.node.id}-${index}`,
+    this.list.replaceChildren(...items.map((item, index) =>
+      el("div", { class: "option", role: "option", id: `${this.list.id}-${index}`,
         onclick: () => this.choose(item.key), onpointermove: () => this.#mark(index) },
         el("b", {}, item.title), item.detail && el("span", {}, item.detail))));
-    if (!items.length && emptyText) this.node.append(el("p", {}, emptyText));
-    this.node.hidden = !items.length && !emptyText;
+    this.list.hidden = !items.length;
+    this.#tell(items.length ? "" : emptyText);
+    this.#describe();
     this.#mark(0);
   }
 
   hide() {
-    this.node.hidden = true;
+    this.list.hidden = true;
     this.#items = [];
-    this.#input?.removeAttribute("aria-activedescendant");
+    this.#tell("");
+    this.#describe();
   }
 
   /** Handle a key of the input. True: it was ours. */
@@ -60,12 +63,28 @@ export class Listbox {
     return true;
   }
 
+  #tell(text) {
+    this.empty.className = text ? "listbox listbox-empty" : "";
+    if (this.empty.textContent !== text) this.empty.textContent = text;
+  }
+
+  /** The input is a combobox while there is something to choose, and an ordinary text box otherwise. */
+  #describe() {
+    const open = this.#items.length > 0;
+    const states = { role: "combobox", "aria-expanded": "true", "aria-controls": this.list.id };
+    for (const [name, value] of Object.entries(states)) {
+      if (open) this.#input?.setAttribute(name, value);
+      else this.#input?.removeAttribute(name);
+    }
+    if (!open) this.#input?.removeAttribute("aria-activedescendant");
+  }
+
   #mark(index) {
     this.#active = index;
-    [...this.node.querySelectorAll("[role=option]")].forEach((node, number) => {
+    [...this.list.querySelectorAll("[role=option]")].forEach((node, number) => {
       node.setAttribute("aria-selected", String(number === index));
       if (number === index) node.scrollIntoView({ block: "nearest" });
     });
-    if (this.#items.length) this.#input?.setAttribute("aria-activedescendant", `${this.node.id}-${index}`);
+    if (this.#items.length) this.#input?.setAttribute("aria-activedescendant", `${this.list.id}-${index}`);
   }
 }

@@ -9,6 +9,7 @@ import { toast } from "./toast.js";
 
 const GROUP_MILLISECONDS = 5 * 60 * 1000;
 const NEAR_BOTTOM = 120;
+const SETTLED_MILLISECONDS = 2000;
 const dayName = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
 
 export class Log {
@@ -17,6 +18,8 @@ export class Log {
   #complete = false;
   #loadingOlder = false;
   #lastTop = 0;
+  #loads = 0;
+  #settling = new Map(); // message id → timer
 
   constructor(actions) {
     this.list = byId("log");
@@ -36,6 +39,15 @@ export class Log {
 
   /** Show a channel from scratch. */
   async load(channel, user) {
+    this.#busy(1);
+    try {
+      await this.#load(channel, user);
+    } finally {
+      this.#busy(-1);
+    }
+  }
+
+  async #load(channel, user) {
     const messages = await api.messages(channel.id, user.id);
     if (channel !== store.channel || user !== store.me) return;
     this.list.setAttribute("aria-label", `Messages in #${channel.name}`);
@@ -54,6 +66,8 @@ export class Log {
 
   clear() {
     this.#views.clear();
+    this.#settling.forEach(clearTimeout);
+    this.#settling.clear();
     this.list.replaceChildren();
   }
 
@@ -65,6 +79,7 @@ export class Log {
       // While a list was fetched an event may have brought a newer version.
       if ((view.message.edited_timestamp ?? "") > (message.edited_timestamp ?? "")) return;
       view.update(message);
+      if (!quiet && message.author.bot) this.#tellWhenSettled(view);
       return;
     }
     const added = new MessageView(message, this.actions);
@@ -80,6 +95,7 @@ export class Log {
 
   remove(id, { quiet = false } = {}) {
     this.#gone.add(id);
+    clearTimeout(this.#settling.get(id));
     this.#views.get(id)?.node.remove();
     this.#views.delete(id);
     if (!quiet) this.#arrange();
@@ -99,6 +115,23 @@ export class Log {
     this.scroller.scrollTop = this.scroller.scrollHeight;
     this.pinned = true;
     this.toBottom.hidden = true;
+  }
+
+  /** Screen readers hear of an edited message once, when the edits are over. */
+  #tellWhenSettled(view) {
+    const { id } = view.message;
+    const status = byId("settled");
+    status.textContent = "";
+    clearTimeout(this.#settling.get(id));
+    this.#settling.set(id, setTimeout(() => {
+      this.#settling.delete(id);
+      status.textContent = view.summary();
+    }, SETTLED_MILLISECONDS));
+  }
+
+  #busy(by) {
+    this.#loads += by;
+    this.list.setAttribute("aria-busy", String(this.#loads > 0));
   }
 
   #arrange() {
@@ -130,6 +163,7 @@ export class Log {
   async #loadOlder() {
     if (this.#loadingOlder) return;
     this.#loadingOlder = true;
+    this.#busy(1);
     try {
       const oldest = this.list.querySelector(".message").id.slice(2);
       const older = await api.messages(store.channel.id, store.me.id, oldest);
@@ -142,6 +176,7 @@ export class Log {
       toast(error.message);
     } finally {
       this.#loadingOlder = false;
+      this.#busy(-1);
     }
   }
 

@@ -4,7 +4,7 @@ import { avatar } from "./avatar.js";
 import { components } from "./components.js";
 import { el, icon } from "./dom.js";
 import { embed } from "./embed.js";
-import { Gallery } from "./gallery.js";
+import { Gallery, isPicture } from "./gallery.js";
 import { markdown, plainText } from "./markdown.js";
 import { displayName, store } from "./store.js";
 
@@ -46,6 +46,8 @@ export class MessageView {
     this.updated = true;
     this.message = message;
     this.node.classList.toggle("ephemeral", Boolean(message.flags & EPHEMERAL));
+    // Screen readers are not told of every progress step and preview; the log tells them the end of it.
+    if (before) for (const part of [this.#content, this.#gallery.node, this.#rest]) part.setAttribute("aria-live", "off");
     if (!before) this.#context.replaceChildren(...contextLines(message, this.actions.jump));
     if (!before || before.content !== message.content || (before.flags ^ message.flags) & LOADING) this.#fillContent();
     this.#gallery.update(message.attachments);
@@ -54,6 +56,15 @@ export class MessageView {
       this.#componentsText = rest;
       this.#rest.replaceChildren(...message.embeds.map(embed), ...components(message), ...this.#footer());
     }
+  }
+
+  /** What it came to, in a few words: "Atelier: a red apple, 1 picture". */
+  summary() {
+    const { author, content, attachments } = this.message;
+    const text = plainText(content.split("\n")[0]).split(" · ")[0].trim();
+    const pictures = attachments.filter(isPicture).length;
+    return [text ? `${displayName(author)}: ${text}` : displayName(author),
+      pictures && `${pictures} picture${pictures > 1 ? "s" : ""}`].filter(Boolean).join(", ");
   }
 
   group(joined) {
@@ -65,8 +76,6 @@ export class MessageView {
     if (flags & LOADING) {
       this.#content.replaceChildren(el("p", { class: "thinking" }, `${displayName(author)} is thinking`, dots()));
     } else {
-      // After the first time this is an edit: screen readers are not told of every progress step.
-      if (this.#content.childNodes.length) this.#content.setAttribute("aria-live", "off");
       this.#content.replaceChildren(markdown(content));
     }
   }

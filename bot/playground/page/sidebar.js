@@ -6,6 +6,7 @@ import { displayName, store } from "./store.js";
 
 export class Sidebar {
   #unread = new Set();
+  #shown = "";
   #small = matchMedia("(max-width: 760px)");
 
   constructor() {
@@ -41,12 +42,19 @@ export class Sidebar {
   show() {
     if (!store.channel) return;
     this.#unread.delete(store.channel.id);
+    const wanted = JSON.stringify([store.channels, store.channel.id, [...this.#unread], store.members, store.me.id,
+      store.bot, store.botConnected]);
+    if (wanted === this.#shown) return;
+    this.#shown = wanted;
+    const focused = this.side.contains(document.activeElement) ? document.activeElement.id : "";
     byId("channels").replaceChildren(...store.channels.map((channel) => this.#channel(channel)));
     byId("members").replaceChildren(...store.members.map((member, index) => this.#member(member, index)));
     byId("bot-card").replaceChildren(
       el("div", { class: "person" }, avatar(store.bot), el("span", {}, el("b", {}, displayName(store.bot)),
         el("small", {}, store.botConnected ? "online" : "offline")), el("i",
         { class: `dot ${store.botConnected ? "on" : ""}` })));
+    // The button that had the focus was replaced by a new one.
+    if (focused) byId(focused)?.focus({ preventScroll: true });
   }
 
   #channel(channel) {
@@ -57,7 +65,7 @@ export class Sidebar {
       store.open(channel);
     };
     return el("li", {}, el("button", { class: `channel ${unread ? "unread" : ""}`, type: "button",
-      "aria-current": current ? "page" : null, onclick: choose },
+      id: `channel-${channel.id}`, "aria-current": current ? "page" : null, onclick: choose },
       el("span", { "aria-hidden": "true" }, "#"), channel.name, channel.nsfw && el("span", { class: "badge plain",
         title: "Age-restricted" }, "18+"), unread && el("span", { class: "visually-hidden" }, " (new messages)")));
   }
@@ -73,7 +81,7 @@ export class Sidebar {
       store.actAs(store.members[(index + by + count) % count]);
       byId("members").querySelector("[aria-checked=true]").focus();
     };
-    return el("button", { class: "person", type: "button", role: "radio", "aria-checked": String(current),
+    return el("button", { class: "person", type: "button", id: `member-${member.id}`, role: "radio", "aria-checked": String(current),
       tabindex: current ? 0 : -1, onclick: choose, onkeydown: move },
       avatar(member), el("span", {}, el("b", {}, displayName(member))));
   }

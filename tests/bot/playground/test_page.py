@@ -45,7 +45,7 @@ async def page(request: Any, playground: PlaygroundClient, bot: Any) -> AsyncIte
 
 
 def box(page: Page) -> Any:
-    return page.get_by_role("textbox", name="Message #studio")
+    return page.get_by_label("Message #studio", exact=True)  # a text box, or a combobox while commands are listed
 
 
 def log(page: Page) -> Any:
@@ -212,6 +212,86 @@ async def test_phone_has_a_drawer_and_nothing_overflows(page: Page) -> None:
     await page.keyboard.press("Enter")
     await expect(log(page).get_by_role("img", name="a cat, drawn")).to_have_count(4, timeout=15000)
     assert await page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+@pytest.mark.parametrize("page", [(360, 420), (740, 360)], indirect=True, ids=["keyboard up", "lying"])
+async def test_all_fields_of_a_command_fit_above_a_phones_keyboard(page: Page) -> None:
+    await box(page).fill("/imagine")
+    await box(page).press("Tab")
+    send = page.get_by_role("button", name="Send", exact=True)
+    await expect(send).to_be_in_viewport(ratio=1)
+    chips = page.get_by_role("group", name="Optional fields").get_by_role("button")
+    while await chips.count():
+        await chips.first.click()
+    await expect(send).to_be_in_viewport(ratio=1)
+    await expect(page.get_by_label("strength", exact=True)).to_be_in_viewport(ratio=1)  # the last one has the focus
+    await expect(page.get_by_role("button", name="Leave the command")).to_be_in_viewport(ratio=1)
+    root = await page.evaluate(
+        "(({scrollWidth, scrollHeight}) => [scrollWidth, scrollHeight])(document.documentElement)"
+    )
+    assert root == [page.viewport_size["width"], page.viewport_size["height"]]
+    assert (await page.get_by_role("region", name="Messages").bounding_box())["height"] > 40
+
+
+async def test_the_side_keeps_the_focus(page: Page) -> None:
+    await page.get_by_role("radio", name="You").focus()
+    for name in ("Robin", "Sascha"):
+        async with page.expect_response(re.compile("/state$")):
+            await page.keyboard.press("ArrowDown")
+        await expect(page.get_by_role("radio", name=name)).to_be_checked()
+        await expect(page.get_by_role("radio", name=name)).to_be_focused()
+    await page.get_by_role("button", name="general").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="general")).to_have_attribute("aria-current", "page")
+    await expect(page.get_by_role("button", name="general")).to_be_focused()
+
+
+async def test_the_list_of_commands_says_what_it_is(page: Page) -> None:
+    await box(page).fill("/")
+    await expect(page.get_by_role("option").first).to_contain_text("/imagine")
+    await expect(page.get_by_role("combobox", name="Message #studio", expanded=True)).to_be_focused()
+    await expect(box(page)).to_have_attribute("aria-controls", "commands")
+    await expect(box(page)).to_have_attribute("aria-activedescendant", "commands-0")
+    await box(page).fill("/nothing")
+    await expect(page.get_by_role("status").filter(has_text="There is no command /nothing.")).to_be_visible()
+    await expect(page.get_by_role("listbox")).to_have_count(0)
+    await expect(page.get_by_role("textbox", name="Message #studio")).to_be_focused()
+    assert await box(page).get_attribute("aria-activedescendant") is None
+    await box(page).press("Escape")
+    await expect(page.get_by_text("There is no command")).to_have_count(0)
+
+
+async def test_files_that_a_command_cannot_take_are_kept(page: Page) -> None:
+    await box(page).fill("to reply to")
+    await box(page).press("Enter")
+    await log(page).locator(".message").first.hover()
+    await log(page).get_by_role("button", name="Reply").click()
+    problem = page.get_by_role("form", name="Write a message").get_by_role("alert")
+    files = [{"name": f"{n}.png", "mimeType": "image/png", "buffer": PNG} for n in (1, 2)]
+    await page.locator("#composer > input[type=file]").set_input_files(files)
+    await box(page).fill("/cancel k1")
+    await box(page).press("Enter")
+    await expect(problem).to_have_text("/cancel takes no file.")
+    await box(page).fill("/imagine a cat steps: 1")
+    await box(page).press("Enter")
+    await expect(problem).to_have_text("/imagine takes only one file.")
+    await box(page).press("Tab")  # the first file goes into its field, the second waits
+    await page.get_by_label("prompt", exact=True).press("Enter")
+    await expect(problem).to_have_text("/imagine takes only one file.")
+    await page.get_by_role("button", name="Remove 2.png").click()
+    await page.get_by_label("prompt", exact=True).press("Enter")
+    await expect(log(page).get_by_text(f"from 1.png ({len(PNG)} bytes)")).to_be_visible()
+    await expect(page.get_by_text("Replying to You")).to_be_visible()  # a command is no reply
+
+
+async def test_the_end_of_the_edits_is_announced_once(page: Page) -> None:
+    await box(page).fill("/imagine a red apple")
+    await box(page).press("Enter")
+    await expect(page.locator("#settled")).to_have_text("Atelier: a red apple, 1 picture", timeout=15000)
+    message = log(page).locator(".message").filter(has_text="8 steps")
+    for part in (".content", ".attachments", ".rest"):
+        await expect(message.locator(part).first).to_have_attribute("aria-live", "off")
+    await expect(log(page)).to_have_attribute("aria-busy", "false")
 
 
 def test_page_has_no_markup_from_text() -> None:
