@@ -70,7 +70,7 @@ async def cancel(interaction: discord.Interaction[AtelierClient], job_id: str) -
     in_its_server = job.guild_id is not None and job.guild_id == interaction.guild_id
     may_manage = in_its_server and interaction.permissions.manage_messages
     try:
-        outcome = await studio.cancel(job_id, by=interaction.user.id, may_manage=may_manage)
+        outcome = await in_time(interaction, studio.cancel(job_id, by=interaction.user.id, may_manage=may_manage))
     except NotYours:
         await answer(interaction, wording.NOT_YOURS)
         return
@@ -90,7 +90,7 @@ async def recipe(interaction: discord.Interaction[AtelierClient], job_id: str) -
     """Everything that is needed to make the pictures again, as text to copy."""
     studio = interaction.client.studio
     job = await in_time(interaction, studio.job(job_id))
-    text = wording.recipe_text(job, await studio.images(job_id))
+    text = wording.recipe_text(job, await in_time(interaction, studio.images(job_id)))
     block = "```\n" + text.replace("```", "`\u200b``") + "\n```"
     if len(block) <= wording.MESSAGE_LIMIT:
         await answer(interaction, block)

@@ -35,6 +35,8 @@ class Card:
     fresh: bool = True
     """The command that made the job is about to send its message: edits wait for it."""
     message: discord.Message | discord.PartialMessage | None = None
+    storing: asyncio.Task[None] | None = None
+    """Tells the registry the message's id."""
     phase: Phase = Phase.QUEUED
     place: Place | None = None
     progress: Progress | None = None

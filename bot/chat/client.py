@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import discord
 from discord import app_commands
 
@@ -88,16 +89,17 @@ class AtelierClient(discord.AutoShardedClient):
                 guild = discord.Object(guild_id)
                 self.tree.copy_global_to(guild=guild)
                 await self.tree.sync(guild=guild)
-        except discord.HTTPException as error:
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
             # What was synced in an earlier life still works: no reason not to start.
-            log.error("the commands could not be sent to Discord: %s: %s", short(error), error.text)
+            said = error.text if isinstance(error, discord.HTTPException) else str(error)
+            log.error("the commands could not be sent to Discord: %s: %s", short(error), said)
 
     async def on_ready(self) -> None:
         log.info("connected to Discord as %s, in %d servers", self.user, len(self.guilds))
-        await self.delivery.recover()
+        self.delivery.recover()
 
     async def on_resumed(self) -> None:
-        await self.delivery.recover()
+        self.delivery.recover()
 
     def _delivery_ended(self, task: asyncio.Task[None]) -> None:
         """Without delivery nobody gets a picture: stop the client, whose `start` then raises the reason."""

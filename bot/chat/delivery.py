@@ -21,10 +21,10 @@ from bot.chat.discord_errors import cannot_send, is_passing, is_too_large, short
 from bot.chat.edits import EditScheduler
 from bot.chat.rendering import render_end, render_failure, render_live
 from bot.chat.waiting import Sleep, Wait, plain_wait
-from bot.errors import RegistryBusy, UserError
+from bot.errors import RegistryTrouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from typing import Any
 
     from bot.chat.messages import Messages
@@ -41,6 +41,8 @@ SEND_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 FOLLOW_UP_SECONDS: Final = 13.5 * 60
 """A follow-up can be edited for 15 minutes; what is not done by then is stopped while that can still be said."""
 REMIND_SECONDS: Final = 10 * 60
+REGISTRY_SECONDS: Final = 3.0
+"""Between two tries of what the registry could not do."""
 START_PATIENCE_SECONDS: Final = 1.0
 _IDLE_SCHEDULERS: Final = 200
 _MUCH_SMALLER: Final = 4
@@ -69,6 +71,7 @@ class Delivery:
         self._notes: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
         self._tasks: asyncio.TaskGroup | None = None
         self._recovered = False
+        self._recovering: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Work until cancelled. What kills a side task ends this too, as an `ExceptionGroup`."""
@@ -78,8 +81,12 @@ class Delivery:
                 note = await self._wait(self._notes.get(), reason="news from the studio")
                 note()
 
-    async def recover(self) -> None:
-        """Discord can be talked to (again): take up what was left untold."""
+    def recover(self) -> None:
+        """Discord can be talked to (again): take up what was left untold, as soon as the registry can say."""
+        if self._recovering is None or self._recovering.done():
+            self._recovering = self._insist("what was left untold can't be looked up", self._take_up)
+
+    async def _take_up(self) -> None:
         if not self._recovered:
             for job in await self._studio.undelivered():
                 if job.message_id is not None or self._cards.get(job.id) is not None:
@@ -95,9 +102,11 @@ class Delivery:
         while True:
             await self._sleep(REMIND_SECONDS)
             try:
-                await self._studio.replay()
-            except UserError as error:  # the records are locked or the disk is full: next time
-                log.warning("what was left untold could not be looked up: %s", error)
+                await self._take_up()
+            except RegistryTrouble as error:  # next time
+                log.warning("what was left untold can't be looked up: %s", short(error))
+            except Exception:
+                log.exception("what was left untold can't be looked up")
 
     # ── what Studio says (JobListener) ──
 
@@ -182,12 +191,13 @@ class Delivery:
                 raise
             smaller = dataclasses.replace(venue, file_limit=venue.file_limit // _MUCH_SMALLER)
             await self._messages.edit(message, await render_end(card, smaller))
-        try:
-            await self._studio.mark_delivered(job.id, job.attempt)
-            self._cards.close(job.id)
-        except RegistryBusy:
-            self._cards.drop(job.id)
-            log.warning("job %s is shown, but the registry is busy: it will be shown again", job.id)
+        self._cards.close(job.id)  # it is shown, and stays so whatever the registry says
+        self._insist(f"job {job.id} is shown, which can't be stored", lambda: self._mark_delivered(card))
+
+    async def _mark_delivered(self, card: Card) -> None:
+        if card.storing is not None:
+            await card.storing  # its pictures get the id of the message too
+        await self._studio.mark_delivered(card.job.id, card.job.attempt)
 
     async def _message_of(self, card: Card) -> discord.Message | discord.PartialMessage:
         """The job's message: known, stored, found in the channel, or sent now."""
@@ -198,13 +208,18 @@ class Delivery:
                 found = await self._messages.find(card.job)
                 if found is None:
                     found = await self._messages.send(card.job, await render_live(card))
-                await self._remember(card, found)
+                self._remember(card, found)
             assert card.message is not None
             return card.message
 
-    async def _remember(self, card: Card, message: discord.Message | discord.PartialMessage) -> None:
+    def _remember(self, card: Card, message: discord.Message | discord.PartialMessage) -> None:
+        """What the registry makes of it is no matter of whoever made the message."""
+        job_id = card.job.id
         card.message, card.fresh = message, False
-        await self._studio.attach_message(card.job.id, message.id)
+        card.storing = self._insist(
+            f"job {job_id}: the id of its message can't be stored",
+            lambda: self._studio.attach_message(job_id, message.id),
+        )
 
     # ── the first message, called by the command ──
 
@@ -219,12 +234,20 @@ class Delivery:
         if place is not None and card.phase is Phase.QUEUED:
             card.queued(card.job, place)
         async with card.lock:
-            if card.message is not None or (await self._studio.job(job.id)).message_id is not None:
+            if card.message is not None or await self._has_message(job.id):
                 return False  # its end came first, and made the message
             try:
                 return await self._first_message(card, interaction)
             finally:
                 card.fresh = False
+
+    async def _has_message(self, job_id: str) -> bool:
+        """False where that isn't known: sent again with its nonce, it is the same message."""
+        try:
+            return (await self._studio.job(job_id)).message_id is not None
+        except RegistryTrouble as error:
+            log.warning("job %s can't be looked up: %s", job_id, short(error))
+            return False
 
     async def _first_message(self, card: Card, interaction: discord.Interaction[Any]) -> bool:
         rendered = await render_live(card)
@@ -233,7 +256,7 @@ class Delivery:
                 if self._messages.may_send(interaction):
                     message = await self._messages.send(card.job, rendered)
                     card.shown = rendered.content
-                    await self._remember(card, message)
+                    self._remember(card, message)
                     if card.phase is Phase.QUEUED:
                         self._plan(card)  # its place may have changed while this was sent
                     return False
@@ -248,7 +271,7 @@ class Delivery:
                     return False
                 await self._sleep(pause)
         message = await self._messages.follow_up(interaction, rendered)
-        await self._remember(card, message)
+        self._remember(card, message)
         self._spawn(self._end_in_time(card))
         return True
 
@@ -262,14 +285,20 @@ class Delivery:
 
     async def _say_too_late(self, card: Card) -> None:
         await self._deliver(card)
-        await self._studio.mark_undeliverable(card.job.id, "a follow-up's 15 minutes are over")
+        self._end_untold(card.job.id, "a follow-up's 15 minutes are over")
 
     # ── how an edit ended (edits.Owner) ──
 
     async def edit_gone(self, key: str, error: BaseException) -> None:
         """Message, channel or permission is gone: the job ends, once, with one log line (Studio writes it)."""
         self._cards.close(key)
-        await self._studio.mark_undeliverable(key, short(error))
+        self._end_untold(key, short(error))
+
+    def _end_untold(self, job_id: str, reason: str) -> None:
+        self._insist(
+            f"job {job_id} can't be delivered, which can't be stored",
+            lambda: self._studio.mark_undeliverable(job_id, reason),
+        )
 
     async def edit_given_up(self, key: str, error: BaseException) -> None:
         """The result stays kept and untold; the next `recover` tries again."""
@@ -295,6 +324,26 @@ class Delivery:
             scheduler = EditScheduler(self, spawn=self._spawn, clock=self._clock, sleep=self._sleep)
             self._schedulers[channel_id] = scheduler
         return scheduler
+
+    def _insist(self, trouble: str, ask: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
+        """Ask the registry until it can; `trouble` is logged once where it can't. No error of it ends `run`."""
+
+        async def insist() -> None:
+            warned = False
+            while True:
+                try:
+                    await ask()
+                    return
+                except RegistryTrouble as error:
+                    if not warned:
+                        log.warning("%s, trying again: %s", trouble, short(error))
+                    warned = True
+                except Exception:
+                    log.exception("%s", trouble)
+                    return
+                await self._sleep(REGISTRY_SECONDS)
+
+        return self._spawn(insist())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """In the group: it holds the task, and what kills it ends `run`."""

@@ -1,4 +1,4 @@
-"""What an error from Discord means for a message: try again, or stop for good."""
+"""What an error means for a message: try again, or stop for good."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Final
 
 import aiohttp
 import discord
+
+from bot.errors import RegistryTrouble
 
 GONE_CODES: Final = frozenset(
     {
@@ -44,14 +46,14 @@ def is_too_large(error: BaseException) -> bool:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Worth another try: connection reset, time-out, 5xx, 429.
+    """Worth another try: connection reset, time-out, 5xx, 429, records that can't be used right now.
 
     discord.py itself retries 500, 502, 504 and 524, and connection resets by their macOS and Windows numbers
     only; 503 and Linux's ECONNRESET are left to us.
     """
     if isinstance(error, discord.HTTPException):
         return error.status >= 500 or error.status == 429
-    return isinstance(error, aiohttp.ClientError | ConnectionError | TimeoutError)
+    return isinstance(error, aiohttp.ClientError | ConnectionError | TimeoutError | RegistryTrouble)
 
 
 def short(error: BaseException) -> str:

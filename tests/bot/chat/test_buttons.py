@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import discord
 import pytest
@@ -148,3 +149,27 @@ async def test_a_button_of_a_job_that_is_gone(world: World, action: str) -> None
     assert result.ephemeral
     assert result.response is not None
     assert "not known here any more" in result.response.content
+
+
+@pytest.mark.parametrize(("button", "method"), [("cancel", "cancel"), ("recipe", "images")])
+async def test_a_slow_registry_is_waited_for_behind_an_acknowledgement(
+    world: World, monkeypatch: pytest.MonkeyPatch, button: str, method: str
+) -> None:
+    if button == "recipe":
+        await done(world)
+    else:
+        await world.alice.slash(world.channel, "imagine", prompt="a red apple")
+        await world.drawing()
+    quick = getattr(world.studio, method)
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return await quick(*args, **options)
+
+    monkeypatch.setattr(world.studio, method, slow)
+    monkeypatch.setattr("bot.chat.answers.ACKNOWLEDGE_SECONDS", 0.1)
+    result = await world.alice.click(world.message, custom_id=world.buttons()[button])
+    callbacks = [r for r in world.env.http_requests if r.path.endswith("/callback")]
+    assert callbacks[-1].json["type"] == 5
+    assert result.response is not None
+    assert ("Stopping it" if button == "cancel" else "prompt: a red apple") in result.response.content

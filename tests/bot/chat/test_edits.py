@@ -9,6 +9,7 @@ import discord
 import pytest
 
 from bot.chat.edits import FINAL_ATTEMPTS, MINOR_PATIENCE_SECONDS, PREVIEW_SECONDS, EditScheduler
+from bot.errors import DiskFull, RegistryBusy
 
 
 class ManualClock:
@@ -167,6 +168,13 @@ async def test_an_error_in_one_job_does_not_stop_the_channel(desk: Desk) -> None
     await desk.clock.advance(1)
     assert desk.names == ["broken", "fine"]
     assert desk.owner.given_up == ["broken"]
+
+
+async def test_a_final_that_the_registry_keeps_from_its_work_is_tried_again(desk: Desk) -> None:
+    desk.scheduler.final("job", desk.edit("final", RegistryBusy(), DiskFull()))
+    await desk.clock.advance(2)
+    assert desk.names == ["final"] * 3
+    assert desk.owner.given_up == []
 
 
 async def test_a_preview_that_fails_in_passing_is_dropped(desk: Desk) -> None:
