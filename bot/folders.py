@@ -4,12 +4,19 @@ use them in a thread."""
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
+from PIL import Image
+
 from bot.errors import StartImageGone
+from bot.job import JobState
 from generation.image_input import read_image
 
 START_IMAGE = "start.png"
+_BEGUN = ".start."  # the start of a start image's name while it is being written
+START_SIDE = 2048  # at most, on the longest side: no model draws larger pictures
+_LEAST_SIDE = 16  # what `read_image` asks for when the worker reads it again
 
 
 class JobFolders:
@@ -30,9 +37,9 @@ class JobFolders:
 
         Raises ImageRefused, OSError.
         """
-        image = read_image(data)
+        image = _bounded(read_image(data))
         path = self._make(job_id)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".start.")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_BEGUN)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 image.save(file, "PNG", compress_level=1)
@@ -67,6 +74,18 @@ class JobFolders:
             if path.name != START_IMAGE:
                 path.unlink(missing_ok=True)
 
+    def sweep(self, states: Mapping[str, JobState]) -> None:
+        """At start: what a killed bot has left of cancelled jobs, and of requests that never became a job.
+
+        Folders of unknown jobs with pictures in them stay: the database may be a new one, or a backup.
+        """
+        if not self._images.is_dir():
+            return
+        for folder in self._images.iterdir():
+            state = states.get(folder.name)
+            if state is JobState.CANCELLED or (state is None and _only_begun(folder)):
+                self.remove(folder.name)
+
     def _make(self, job_id: str) -> Path:
         folder = self.of(job_id)
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,3 +93,18 @@ class JobFolders:
 
     def _kept(self, path: Path) -> str:
         return path.relative_to(self.data_folder).as_posix()
+
+
+def _only_begun(folder: Path) -> bool:
+    """A folder with nothing but a start image in it, whole or not."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return all(path.name == START_IMAGE or path.name.startswith(_BEGUN) for path in folder.iterdir())
+
+
+def _bounded(image: Image.Image) -> Image.Image:
+    scale = START_SIDE / max(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(_LEAST_SIDE, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -51,12 +51,15 @@ class FairQueue:
         self._lines: dict[int, _Line] = {}
         self._round: deque[int] = deque()  # members that wait or pay, the next in turn first
         self._turns = 0
+        self._foretold: list[Entry] | None = None
+        """What `order` found, until something changes."""
 
     def __len__(self) -> int:
         return len(self._again) + sum(len(line.entries) for line in self._lines.values())
 
     def push(self, entry: Entry, *, front: bool = False) -> None:
         """At the end of its member's line; `front`: before everything and free, because it was paid for before."""
+        self._foretold = None
         if front:
             self._again.append(entry)
             return
@@ -68,6 +71,7 @@ class FairQueue:
 
     def remove(self, job_id: str) -> bool:
         """Whether it was there. It costs its member nothing."""
+        self._foretold = None
         for entries in (self._again, *(line.entries for line in self._lines.values())):
             for entry in entries:
                 if entry.job_id == job_id:
@@ -78,6 +82,7 @@ class FairQueue:
 
     def pop(self, may_run: Callable[[str], bool] = _always) -> Entry | None:
         """The next entry, out of the queue. Jobs for which `may_run` is false keep their place for now."""
+        self._foretold = None
         for entry in self._again:
             if may_run(entry.job_id):
                 self._again.remove(entry)
@@ -88,7 +93,11 @@ class FairQueue:
             for member, line in self._lines.items()
             if (entry := next((e for e in line.entries if may_run(e.job_id)), None)) is not None
         }
-        while able:
+        return self._serve(able) if able else None
+
+    def _serve(self, able: dict[int, Entry]) -> Entry:
+        """The next of these, by member, out of its line. `able` is not empty."""
+        while True:
             member = next(m for m in self._round if m in able or not self._lines[m].entries)
             line = self._take_turn(member)
             if line.debt > 0:
@@ -100,22 +109,36 @@ class FairQueue:
                 line.debt = entry.images - 1
                 self._tidy(member)
                 return entry
-        return None
 
     def settle(self) -> None:
         """Nobody waits and nothing is being drawn: nothing is owed to anybody."""
+        self._foretold = None
         self._lines.clear()
         self._round.clear()
         self._turns = 0
 
     def order(self) -> list[Entry]:
         """All entries as they would be popped from now on."""
+        if self._foretold is None:
+            self._foretold = self._rehearse()
+        return self._foretold.copy()
+
+    def _rehearse(self) -> list[Entry]:
         rehearsal = FairQueue()
-        rehearsal._again = self._again.copy()
         rehearsal._lines = {member: line.copy() for member, line in self._lines.items()}
         rehearsal._round = self._round.copy()
         rehearsal._turns = self._turns
-        return list(iter(rehearsal.pop, None))
+        order = list(self._again)
+        able = {member: line.entries[0] for member, line in self._lines.items() if line.entries}
+        while able:
+            entry = rehearsal._serve(able)
+            order.append(entry)
+            left = rehearsal._lines[entry.member_id].entries
+            if left:
+                able[entry.member_id] = left[0]
+            else:
+                del able[entry.member_id]
+        return order
 
     def places(self) -> dict[str, QueuePlace]:
         """By job id, in order."""

@@ -62,6 +62,16 @@ class Settings(BaseSettings):
     def _toml_boolean(cls, value: object) -> object:
         return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
+    @field_validator("data_dir", mode="after")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        return _expanded(value)
+
+    @field_validator("model", mode="after")
+    @classmethod
+    def _model_at_home(cls, value: str) -> str:
+        return str(_expanded(Path(value))) if value.startswith("~") else value
+
     @field_validator("discord_token", mode="after")
     @classmethod
     def _token_shape(cls, value: SecretStr | None) -> SecretStr | None:
@@ -99,6 +109,14 @@ class Settings(BaseSettings):
             return cls(**dict(values))  # pyright: ignore[reportArgumentType]  (pydantic checks them)
         except ValidationError as error:
             raise SettingsError(" ".join(_complaint(cls, e, names) for e in error.errors())) from None
+
+
+def _expanded(path: Path) -> Path:
+    """With the home folder in place of ~, which no shell replaces in a settings file."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("no such home folder") from error
 
 
 def _complaint(settings: type[Settings], error: Any, names: Mapping[str, str]) -> str:

@@ -4,8 +4,9 @@ It does not know how members are told (a `JobListener` does that) nor how pictur
 """
 
 import asyncio
+import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Self
 
@@ -27,6 +28,7 @@ from bot.outlook import (
 )
 from bot.registry.registry import Registry
 from bot.settings import Settings
+from bot.uncancelled import Uncancelled
 from bot.worker.protocol import Worker
 from generation.request import ImageRequest
 
@@ -37,6 +39,10 @@ STOP_SECONDS = 5.0
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def _with_start_image(job: Job, path: str) -> Job:
+    return dataclasses.replace(job, request=msgspec.structs.replace(job.request, init_image=path))
 
 
 class Studio:
@@ -54,12 +60,16 @@ class Studio:
         self._dispatcher = Dispatcher(settings, self._jobs, worker, self._folders, self._announce, clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._submitting = Uncancelled()
+        self._start_images = asyncio.Lock()  # one is read at a time: a large one takes hundreds of megabytes
         self._started_at = clock()
 
     async def __aenter__(self) -> Self:
         """Rebuilds the queue from the registry, starts the worker and the dispatcher. Raises RegistryTrouble."""
         self._started_at = self._clock()
-        await self._jobs.recover(self._started_at)
+        await self._jobs.fail_unreadable(self._started_at)
+        recovered = await self._jobs.recover(self._started_at)
+        await asyncio.to_thread(self._tidy_up, recovered, await self._jobs.states())
         for job in await self._jobs.live():
             self._dispatcher.add(job, front=job.attempt > 0)
         await self._worker.start()
@@ -68,6 +78,15 @@ class Studio:
             task.add_done_callback(self._log_death)
             self._tasks.append(task)
         return self
+
+    def _tidy_up(self, recovered: Sequence[Job], states: Mapping[str, JobState]) -> None:
+        """Files that a killed bot has left behind. Blocking."""
+        try:
+            for job in recovered:
+                self._folders.remove_drawn(job.id)
+            self._folders.sweep(states)
+        except OSError as error:
+            log.warning("old files cannot be removed: %s", error)
 
     async def __aexit__(self, *exception: object) -> None:
         """Starts nothing more, stops the worker (a result that comes until then is kept), puts running jobs back."""
@@ -79,6 +98,7 @@ class Studio:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._dispatcher.put_running_back()
+        await self._submitting.close(STOP_SECONDS)
 
     def _log_death(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -113,45 +133,55 @@ class Studio:
 
         Raises QueueFull, ImageRefused, InvalidRequest (the loaded model can't draw that size), StartImageGone,
         RegistryTrouble, OSError: `bot.errors.sentence` has the words.
+
+        A caller that is cancelled meanwhile does not undo it: a job that is kept is always queued too.
         """
         model = self._dispatcher.status.model
         if model is not None:
             request.with_defaults(model.defaults)  # only to refuse early: the worker fills the defaults in
         now = self._clock()
-        job_id = new_job_id(now.timestamp())
+        job = Job(
+            id=new_job_id(now.timestamp()),
+            member_id=member_id,
+            guild_id=guild_id,
+            channel_id=channel_id,
+            interaction_id=interaction_id,
+            message_id=None,
+            state=JobState.QUEUED,
+            attempt=0,
+            crashes=0,
+            request=request,
+            error=None,
+            created_at=now,
+        )
+        return await self._submitting.run(self._keep(job, init_image))
+
+    async def _keep(self, job: Job, init_image: bytes | None) -> Submitted:
+        limit = self._settings.queue_per_member
         try:
-            job = Job(
-                id=job_id,
-                member_id=member_id,
-                guild_id=guild_id,
-                channel_id=channel_id,
-                interaction_id=interaction_id,
-                message_id=None,
-                state=JobState.QUEUED,
-                attempt=0,
-                crashes=0,
-                request=await self._with_start_image(request, job_id, init_image),
-                error=None,
-                created_at=now,
-            )
-            kept, created = await self._jobs.add(job, images_at_most=self._settings.queue_per_member)
+            if init_image is None:
+                job = await self._with_copied_start_image(job)
+                kept, created = await self._jobs.add(job, images_at_most=limit)
+            else:
+                async with self._start_images:
+                    await self._jobs.refuse_early(job.member_id, job.interaction_id, job.images, images_at_most=limit)
+                    path = await asyncio.to_thread(self._folders.keep_start_image, job.id, init_image)
+                    job = _with_start_image(job, path)
+                    kept, created = await self._jobs.add(job, images_at_most=limit)
         except BaseException:
-            await asyncio.to_thread(self._folders.remove, job_id)
+            await asyncio.to_thread(self._folders.remove, job.id)
             raise
         if created:
             self._dispatcher.add(kept)
         else:
-            await asyncio.to_thread(self._folders.remove, job_id)
+            await asyncio.to_thread(self._folders.remove, job.id)
         return Submitted(kept, created, self.place(kept.id))
 
-    async def _with_start_image(self, request: ImageRequest, job_id: str, data: bytes | None) -> ImageRequest:
-        if data is not None:
-            kept = await asyncio.to_thread(self._folders.keep_start_image, job_id, data)
-        elif request.init_image is not None:
-            kept = await asyncio.to_thread(self._folders.copy_start_image, job_id, request.init_image)
-        else:
-            return request
-        return msgspec.structs.replace(request, init_image=kept)
+    async def _with_copied_start_image(self, job: Job) -> Job:
+        if job.request.init_image is None:
+            return job
+        path = await asyncio.to_thread(self._folders.copy_start_image, job.id, job.request.init_image)
+        return _with_start_image(job, path)
 
     async def attach_message(self, job_id: str, message_id: int) -> None:
         """The channel message exists: from now on the job may run (after `message_wait_seconds` it runs without).

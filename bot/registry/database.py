@@ -2,18 +2,22 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from bot.errors import DiskFull, RegistryBusy, RegistryTrouble, RegistryUnwritable
+from bot.uncancelled import Uncancelled
+
+T = TypeVar("T")
 
 BUSY_SECONDS = 2.0
+CLOSE_SECONDS = 4.0
 _WRITES = "atelier_writes"
 
 PRAGMAS = (
@@ -69,11 +73,26 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)))
+        # Without hide_parameters, the text of an SQL error has the values in it: prompts, in the log.
+        self._engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
         event.listen(self._engine.sync_engine, "connect", set_up_connection)
         event.listen(self._engine.sync_engine, "begin", begin_transaction)
         self._writing_engine = self._engine.execution_options(**{_WRITES: True})
         self._writer = asyncio.Lock()
+        self._at_work = Uncancelled()
+
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs `work`, a transaction, to its end even where the caller is cancelled meanwhile.
+
+        Cancelled in the middle of a statement, SQLAlchemy and aiosqlite may leave a connection that nobody closes
+        any more, which holds the write lock and can keep the process from ending.
+
+        Raises RegistryTrouble after `close()`.
+        """
+        if self._at_work.closed:
+            work.close()
+            raise RegistryTrouble
+        return await self._at_work.run(work)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:
@@ -98,4 +117,8 @@ class Database:
                 yield session
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        """Refuses new work, and waits a little for what is under way."""
+        try:
+            await self._at_work.close(CLOSE_SECONDS)
+        finally:
+            await self._engine.dispose()

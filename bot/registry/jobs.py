@@ -3,52 +3,88 @@
 queued → running → done → delivered        queued/running → cancelled        running → queued, failed
 """
 
-from collections.abc import Collection, Sequence
+import functools
+import logging
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import func, insert, select, update
+import msgspec
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.errors import CRASHED_TOO_OFTEN, QueueFull
+from bot.errors import CRASHED_TOO_OFTEN, INTERNAL_ERROR, QueueFull
 from bot.job import MAX_CRASHES, Job, JobImage, JobState
 from bot.registry.database import Database
 from bot.registry.rows import image_values, job_from_row, job_image_from_row, job_values
 from bot.registry.tables import ImageRow, JobRow, MemberRow
 
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _LIVE = (JobState.QUEUED, JobState.RUNNING)
+
+
+def _whole(
+    method: Callable[Concatenate["Jobs", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["Jobs", P], Coroutine[Any, Any, T]]:
+    """A transaction that a cancelled caller does not interrupt."""
+
+    @functools.wraps(method)
+    async def whole(self: "Jobs", *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.database.whole(method(self, *args, **kwargs))
+
+    return whole
 
 
 class Jobs:
     """Every method raises RegistryTrouble where the file can't be used right now."""
 
     def __init__(self, database: Database, folder: Path) -> None:
-        self._database = database
+        self.database = database
         self._folder = folder
 
+    @_whole
     async def add(self, job: Job, *, images_at_most: int) -> tuple[Job, bool]:
         """Keep a new job. Where its interaction made one before: that one, and False.
 
         Raises QueueFull where its member would have more than `images_at_most` images queued and running.
         """
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             first = await self._by_interaction(session, job.interaction_id)
             if first is not None:
                 return first, False
-            waiting = await session.scalar(
-                select(func.coalesce(func.sum(JobRow.image_count), 0)).where(
-                    JobRow.member_id == job.member_id, JobRow.state.in_(_LIVE)
-                )
-            )
-            if (waiting or 0) + job.images > images_at_most:
-                raise QueueFull(waiting=waiting or 0, limit=images_at_most)
+            await self._check_room(session, job.member_id, job.images, images_at_most)
             member = sqlite_insert(MemberRow).values(id=job.member_id, created_at=job.created_at)
             await session.execute(member.on_conflict_do_nothing())
             await session.execute(insert(JobRow).values(job_values(job)))
             return job, True
+
+    @_whole
+    async def refuse_early(
+        self, member_id: int, interaction_id: int | None, images: int, *, images_at_most: int
+    ) -> None:
+        """Raises QueueFull where `add` would, before anybody has worked for it."""
+        async with self.database.read() as session:
+            if interaction_id is not None and await session.scalar(
+                select(JobRow.id).where(JobRow.interaction_id == interaction_id)
+            ):
+                return
+            await self._check_room(session, member_id, images, images_at_most)
+
+    async def _check_room(self, session: AsyncSession, member_id: int, images: int, images_at_most: int) -> None:
+        waiting = await session.scalar(
+            select(func.coalesce(func.sum(JobRow.image_count), 0)).where(
+                JobRow.member_id == member_id, JobRow.state.in_(_LIVE)
+            )
+        )
+        if (waiting or 0) + images > images_at_most:
+            raise QueueFull(waiting=waiting or 0, limit=images_at_most)
 
     async def _by_interaction(self, session: AsyncSession, interaction_id: int | None) -> Job | None:
         if interaction_id is None:
@@ -58,41 +94,73 @@ class Jobs:
 
     # ── reading ──
 
+    @_whole
     async def get(self, job_id: str) -> Job | None:
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             row = await session.get(JobRow, job_id)
             return None if row is None else job_from_row(row)
 
+    @_whole
     async def images(self, job_id: str) -> list[JobImage]:
         """In order; paths are absolute."""
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             rows = await session.scalars(select(ImageRow).where(ImageRow.job_id == job_id).order_by(ImageRow.index))
             return [job_image_from_row(row, self._folder) for row in rows]
 
+    @_whole
     async def live(self, member_id: int | None = None) -> list[Job]:
         """Queued and running, oldest first."""
         wanted = select(JobRow).where(JobRow.state.in_(_LIVE)).order_by(JobRow.id)
         if member_id is not None:
             wanted = wanted.where(JobRow.member_id == member_id)
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             return [job_from_row(row) for row in await session.scalars(wanted)]
 
+    @_whole
     async def untold(self) -> list[Job]:
         """Ended, but their members don't know yet; oldest first."""
         wanted = select(JobRow).where(JobRow.state.not_in(_LIVE), JobRow.delivered_at.is_(None))
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             return [job_from_row(row) for row in await session.scalars(wanted.order_by(JobRow.id))]
+
+    @_whole
+    async def states(self) -> dict[str, JobState]:
+        """Of all jobs that are known, by id."""
+        async with self.database.read() as session:
+            rows = await session.execute(select(JobRow.id, JobRow.state))
+            return {job_id: JobState(state) for job_id, state in rows}
 
     # ── changing ──
 
+    @_whole
+    async def fail_unreadable(self, now: datetime) -> None:
+        """At start: open jobs with a request or recipe that this version can't read have failed, one by one."""
+        open_jobs = select(JobRow).where(or_(JobRow.state.in_(_LIVE), JobRow.delivered_at.is_(None)))
+        async with self.database.write() as session:
+            for row in list(await session.scalars(open_jobs.order_by(JobRow.id))):
+                ended: dict[str, Any] = _failed(INTERNAL_ERROR, now)
+                what = "request"
+                try:
+                    job_from_row(row)
+                    what = "recipe"
+                    for image in await session.scalars(select(ImageRow).where(ImageRow.job_id == row.id)):
+                        job_image_from_row(image, self._folder)
+                except (msgspec.MsgspecError, ValueError) as error:
+                    if what == "request":  # nobody can be told: the rest of the bot needs it for that
+                        ended["delivered_at"] = now
+                    log.error("job %s has failed: its %s cannot be read (%s)", row.id, what, type(error).__name__)
+                    await _update(session, [JobRow.id == row.id], **ended)
+
+    @_whole
     async def attach_message(self, job_id: str, message_id: int) -> bool:
         """Remember the channel message. False where the job is not known."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             return await _update(session, [JobRow.id == job_id], message_id=message_id)
 
+    @_whole
     async def claim(self, job_id: str, now: datetime, lease: timedelta) -> Job | None:
         """queued → running, with the next attempt number. None where it is not queued any more."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             claimed = await _update(
                 session,
                 [JobRow.id == job_id, JobRow.state == JobState.QUEUED],
@@ -103,15 +171,17 @@ class Jobs:
             )
             return job_from_row(await session.get_one(JobRow, job_id)) if claimed else None
 
+    @_whole
     async def renew(self, attempts: Collection[tuple[str, int]], now: datetime, lease: timedelta) -> None:
         """Longer leases for running (job, attempt) pairs."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             for job_id, attempt in attempts:
                 await _update(session, _running(job_id, attempt), lease_until=now + lease)
 
+    @_whole
     async def finish(self, job_id: str, attempt: int, images: Sequence[JobImage], now: datetime) -> Job | None:
         """running → done, with its images. None (and nothing changed) for an older attempt or an ended job."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             done = await _update(
                 session, _running(job_id, attempt), state=JobState.DONE, finished_at=now, lease_until=None
             )
@@ -120,15 +190,17 @@ class Jobs:
             await session.execute(insert(ImageRow), [image_values(image, self._folder) for image in images])
             return job_from_row(await session.get_one(JobRow, job_id))
 
+    @_whole
     async def fail(self, job_id: str, attempt: int, reason: str, now: datetime) -> Job | None:
         """running → failed. None for an older attempt or an ended job."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             failed = await _update(session, _running(job_id, attempt), **_failed(reason, now))
             return job_from_row(await session.get_one(JobRow, job_id)) if failed else None
 
+    @_whole
     async def cancel(self, job_id: str, now: datetime) -> Job | None:
         """queued or running → cancelled. None where it had ended (or is not known)."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             cancelled = await _update(
                 session,
                 [JobRow.id == job_id, JobRow.state.in_(_LIVE)],
@@ -138,17 +210,19 @@ class Jobs:
             )
             return job_from_row(await session.get_one(JobRow, job_id)) if cancelled else None
 
+    @_whole
     async def put_back(self, job_id: str, attempt: int) -> Job | None:
         """running → queued, through no fault of the job (the bot shuts down): not counted as a crash."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             back = await _update(
                 session, _running(job_id, attempt), state=JobState.QUEUED, lease_until=None, started_at=None
             )
             return job_from_row(await session.get_one(JobRow, job_id)) if back else None
 
+    @_whole
     async def crashed(self, job_id: str, attempt: int, now: datetime) -> Job | None:
         """Its worker died: running → queued, or failed at the third time. None for an older attempt."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             row = await session.scalar(select(JobRow).where(*_running(job_id, attempt)))
             if row is None:
                 return None
@@ -156,19 +230,21 @@ class Jobs:
             await session.refresh(row)
             return job_from_row(row)
 
+    @_whole
     async def recover(self, now: datetime) -> list[Job]:
         """At start, when no worker of ours can be alive: every running job as `crashed`."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             rows = list(await session.scalars(select(JobRow).where(JobRow.state == JobState.RUNNING)))
             for row in rows:
                 await self._crash(session, row, now)
                 await session.refresh(row)
             return [job_from_row(row) for row in rows]
 
+    @_whole
     async def expired(self, now: datetime) -> list[Job]:
         """Running jobs whose lease is over: their worker does not hold them any more."""
         wanted = select(JobRow).where(JobRow.state == JobState.RUNNING, JobRow.lease_until < now)
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             return [job_from_row(row) for row in await session.scalars(wanted)]
 
     async def _crash(self, session: AsyncSession, row: JobRow, now: datetime) -> None:
@@ -178,6 +254,7 @@ class Jobs:
             values = _failed(CRASHED_TOO_OFTEN, now)
         await _update(session, _running(row.id, row.attempt), crashes=crashes, **values)
 
+    @_whole
     async def delivered(self, job_id: str, attempt: int, now: datetime) -> bool:
         """Its member was told how it ended; done → delivered. False where that was known, or it is not ended."""
         ended = [
@@ -186,7 +263,7 @@ class Jobs:
             JobRow.state.not_in(_LIVE),
             JobRow.delivered_at.is_(None),
         ]
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             if not await _update(session, ended, delivered_at=now):
                 return False
             await _update(session, [JobRow.id == job_id, JobRow.state == JobState.DONE], state=JobState.DELIVERED)
@@ -194,9 +271,10 @@ class Jobs:
             await session.execute(update(ImageRow).where(ImageRow.job_id == job_id).values(message_id=message))
             return True
 
+    @_whole
     async def give_up(self, job_id: str, reason: str, now: datetime) -> Job | None:
         """Nobody can be told: counts as told, and what is live or done has failed. None where it was told."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             untold = [JobRow.id == job_id, JobRow.delivered_at.is_(None)]
             without_end = [JobRow.state.in_((*_LIVE, JobState.DONE))]
             await _update(session, untold + without_end, **_failed(reason, now))

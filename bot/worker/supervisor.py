@@ -9,11 +9,11 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import bot
-from bot.settings import Settings
+from bot.settings import PREFIX, Settings
 from bot.worker.messages import (
     BadFrame,
     FromWorker,
@@ -129,7 +129,7 @@ class ProcessWorker:
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
-            env={**os.environ, "PYTHONPATH": paths},
+            env={**_without_settings(os.environ), "PYTHONPATH": paths},
             start_new_session=True,  # Ctrl-C in a terminal is for the bot, which then stops us in order
         )
         reading = asyncio.create_task(self._read(process))
@@ -181,6 +181,11 @@ class ProcessWorker:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             process.stdin.write(pack(message))
             await process.stdin.drain()
+
+
+def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The worker is told its settings in `Load`; the token is none of its business."""
+    return {name: value for name, value in environment.items() if not name.upper().startswith(PREFIX)}
 
 
 def _kill(process: Process) -> None:

@@ -6,6 +6,7 @@ from PIL import Image
 
 from bot.errors import StartImageGone
 from bot.folders import JobFolders
+from bot.job import JobState
 from generation.image_input import ImageRefused
 
 
@@ -53,3 +54,26 @@ def test_removing(folders: JobFolders) -> None:
         folders.copy_start_image("l", kept)
     assert not folders.of("l").exists()
     assert folders.of("k").exists()
+
+
+def test_a_large_start_image_is_kept_smaller(folders: JobFolders) -> None:
+    for size, kept_size in (((3000, 1500), (2048, 1024)), ((4096, 16), (2048, 16)), ((2048, 20), (2048, 20))):
+        file = io.BytesIO()
+        Image.new("RGB", size, "red").save(file, "PNG")
+        with Image.open(folders.absolute(folders.keep_start_image("j", file.getvalue()))) as image:
+            assert image.size == kept_size
+
+
+def test_sweeping_takes_what_belongs_to_no_job(folders: JobFolders, tmp_path: Path) -> None:
+    folders.sweep({})
+    for name, file in (
+        ("known", "start.png"),
+        ("begun", "start.png"),
+        ("torn", ".start.x8y"),
+        ("drawn", "1-0.png"),
+        ("cancelled", "1-0.png"),
+    ):
+        folders.of(name).mkdir(parents=True)
+        (folders.of(name) / file).touch()
+    folders.sweep({"known": JobState.QUEUED, "cancelled": JobState.CANCELLED})
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["drawn", "known"]

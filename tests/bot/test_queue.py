@@ -1,5 +1,7 @@
 """Fairness is measured in images: members are equal however many jobs they queue and however large those are."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,6 +106,21 @@ def test_removing() -> None:
     assert queue.remove("1.0")
     assert not queue.remove("1.0")
     assert members(queue) == [2]
+
+
+def test_a_long_queue_is_foretold_quickly_and_once() -> None:
+    queue = filled(*[(member, 1 + member % 4) for member in range(100)] * 20)
+    began = time.process_time()
+    for _ in range(10):
+        queue.remove("nobody's")
+        for _ in range(5):
+            assert len(queue.places()) == 2000
+    assert time.process_time() - began < 1
+    before = queue.order()
+    queue.push(Entry("new", 1000, 1))
+    assert len(queue.order()) == len(before) + 1
+    assert queue.pop() == before[0]
+    assert before[0] not in queue.order()
 
 
 JOBS = st.lists(st.tuples(st.integers(1, 4), st.integers(1, LARGEST)), max_size=40)

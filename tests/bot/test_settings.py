@@ -107,3 +107,11 @@ def test_changes_are_validated_too(tmp_path: Path) -> None:
     assert settings.with_changes(jobs_at_once=2).token() == TOKEN
     with pytest.raises(SettingsError, match="jobs_at_once is 0"):
         settings.with_changes(jobs_at_once=0)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    settings = load(tmp_path, 'data_dir = "~/data"\nmodel = "~/model"\n')
+    assert (settings.data_dir, settings.model) == (tmp_path / "data", str(tmp_path / "model"))
+    assert "the path of a folder" in complaint(tmp_path, ATELIER_DATA_DIR="~nobody-of-this-name/data")

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,8 @@ import pytest
 from PIL import Image
 
 from bot.errors import CRASHED_TOO_OFTEN, NotFound, NotYours, QueueFull, RegistryBusy, StartImageGone
-from bot.job import Job, JobState
+from bot.folders import JobFolders
+from bot.job import Job, JobImage, JobState
 from bot.outlook import CancelOutcome, WorkerState
 from bot.registry.registry import DATABASE, Registry
 from bot.settings import Settings
@@ -191,7 +193,7 @@ async def test_a_cancel_that_comes_after_done_is_too_late_and_before_done_it_win
         job = await submit(studio)
         await until(lambda job=job: worker.current and worker.current.job == job.id, "the job")
         cancelling = asyncio.create_task(studio.cancel(job.id, by=1))
-        await asyncio.sleep(yields * 0.0005)
+        await asyncio.sleep(0.0005 * 1.6**yields if yields else 0)  # up to 88 ms: machines are slow at times
         if worker.current is not None:
             worker.finish()
         outcome = await cancelling
@@ -437,3 +439,85 @@ async def test_a_dead_side_task_is_raised_to_the_owner(
     with pytest.raises(TypeError):
         await asyncio.wait_for(watching, 5)
     assert "receive task died" in caplog.text
+
+
+async def test_start_images_are_read_one_at_a_time_and_not_for_a_full_queue(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading: list[int] = []
+    busy = 0
+    read = JobFolders.keep_start_image
+
+    def slowly(folders: JobFolders, job_id: str, data: bytes) -> str:
+        nonlocal busy
+        busy += 1
+        reading.append(busy)
+        time.sleep(0.02)
+        path = read(folders, job_id, data)
+        busy -= 1
+        return path
+
+    monkeypatch.setattr(JobFolders, "keep_start_image", slowly)
+    request = msgspec.structs.replace(APPLE, init_image="x", strength=0.5)
+    many = settings.queue_per_member + 3
+    results = await asyncio.gather(
+        *(submit(studio, request, message=None, init_image=png()) for _ in range(many)), return_exceptions=True
+    )
+    assert sum(isinstance(result, QueueFull) for result in results) == 3
+    assert reading == [1] * settings.queue_per_member
+
+
+async def test_a_cancelled_submit_is_a_whole_job(studio: Studio, settings: Settings, until: Until) -> None:
+    request = msgspec.structs.replace(APPLE, init_image="x", strength=0.5)
+    caller = asyncio.create_task(submit(studio, request, init_image=png()))
+    await asyncio.sleep(0.01)
+    caller.cancel()
+    await until(lambda: studio.queue_view().lines, "the job in the queue")
+    (line,) = studio.queue_view().lines
+    assert line.job.request.init_image is not None
+    assert (settings.data_dir / line.job.request.init_image).is_file()
+
+
+async def test_what_a_killed_bot_left_behind_is_removed_at_start(
+    settings: Settings, registry: Registry, worker: FakeWorker, make_job: Callable[..., Job]
+) -> None:
+    job, _ = await registry.jobs.add(make_job(), images_at_most=9)
+    await registry.jobs.claim(job.id, utc_now(), timedelta(seconds=60))
+    images = settings.data_dir / "images"
+    for folder, file in ((job.id, "1-0.png"), (job.id, "start.png"), ("unknown", "start.png")):
+        (images / folder).mkdir(parents=True, exist_ok=True)
+        (images / folder / file).touch()
+    async with Studio(settings, registry, worker):
+        assert [path.relative_to(images).as_posix() for path in images.rglob("*.png")] == [f"{job.id}/start.png"]
+
+
+async def test_rows_that_cannot_be_read_fail_alone(
+    settings: Settings,
+    registry: Registry,
+    worker: FakeWorker,
+    recorder: Any,
+    make_job: Callable[..., Job],
+    make_images: Callable[..., list[JobImage]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad, running, done, good = [
+        (await registry.jobs.add(make_job(member=member), images_at_most=9))[0] for member in range(4)
+    ]
+    for job in (running, done):
+        await registry.jobs.claim(job.id, utc_now(), timedelta(seconds=60))
+    await registry.jobs.finish(done.id, 1, make_images(done), utc_now())
+    with closing(sqlite3.connect(settings.data_dir / DATABASE)) as database, database:
+        database.execute("UPDATE jobs SET request = ? WHERE id IN (?, ?)", ('{"prompt": 1}', bad.id, running.id))
+        database.execute("UPDATE images SET recipe = '{}'")
+    async with Studio(settings, registry, worker) as studio:
+        studio.subscribe(recorder)
+        await studio.replay()
+        assert [line.job.id for line in studio.queue_view().lines] == [good.id]
+        assert [job.id for job in await studio.undelivered()] == [done.id, good.id]
+        assert recorder.events(done.id) == ["failed"]
+    complaints = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
+    assert [[job.id in line for line in complaints] for job in (bad, running, done)] == [
+        [True, False, False],
+        [False, True, False],
+        [False, False, True],
+    ]

@@ -2,12 +2,14 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
-from bot.errors import RegistryBusy, RegistryUnwritable
+from bot.errors import RegistryBusy, RegistryTrouble, RegistryUnwritable
 from bot.registry.database import BUSY_SECONDS, Database
 
 
@@ -110,3 +112,36 @@ async def test_other_errors_stay_what_they_are(database: Database) -> None:
     with pytest.raises(Exception, match="no such table"):
         async with database.read() as session:
             await session.execute(text("SELECT * FROM no_such"))
+
+
+async def test_a_cancelled_caller_does_not_interrupt_a_transaction(database: Database) -> None:
+    """Cancelled again and again, at any moment: all is written, and no connection is left that holds the lock."""
+
+    async def write(number: int) -> None:
+        async with database.write() as session:
+            await session.execute(text("INSERT INTO numbers VALUES (:n)"), {"n": number})
+
+    callers = [asyncio.create_task(database.whole(write(number))) for number in range(20)]
+    for _ in range(40):
+        await asyncio.sleep(0.001)
+        for caller in callers:
+            caller.cancel()
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert any(isinstance(result, asyncio.CancelledError) for result in results)
+    await database.close()
+    with closing(sqlite3.connect(database.path, timeout=0)) as other:
+        found = other.execute("SELECT count(*) FROM numbers").fetchone()
+    assert found == (20,)
+
+
+async def test_a_closed_database_refuses_work(database: Database) -> None:
+    await database.close()
+    with pytest.raises(RegistryTrouble):
+        await database.whole(numbers(database))
+
+
+async def test_the_text_of_an_error_has_no_prompt(database: Database) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        async with database.write() as session:
+            await session.execute(text("INSERT INTO numbers VALUES (:n)"), {"n": "a secret prompt"})
+    assert "a secret prompt" not in str(caught.value)

@@ -224,3 +224,15 @@ async def test_a_time_without_a_zone_is_refused(registry: Registry, make_job: Ca
         await registry.jobs.add(
             dataclasses.replace(job, created_at=job.created_at.replace(tzinfo=None)), images_at_most=MANY
         )
+
+
+async def test_a_cancelled_caller_interrupts_no_change(registry: Registry, make_job: Callable[..., Job]) -> None:
+    jobs = [make_job() for _ in range(10)]
+    callers = [asyncio.create_task(registry.jobs.add(job, images_at_most=MANY)) for job in jobs]
+    await asyncio.sleep(0.01)
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    await registry.__aexit__()
+    async with Registry(registry.folder) as again:
+        assert len(await again.jobs.live()) == 10

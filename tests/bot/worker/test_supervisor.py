@@ -247,3 +247,10 @@ async def test_what_is_sent_to_a_dead_worker_does_not_reach_the_next_one(worker:
 def test_pauses_grow(settings: Settings) -> None:
     assert supervisor_module.FIRST_PAUSE <= 1 < supervisor_module.FIRST_PAUSE_AFTER_LOADING
     assert supervisor_module.LONGEST_PAUSE == 60
+
+
+def test_the_worker_does_not_get_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_DISCORD_TOKEN", "secret")
+    given = supervisor_module._without_settings(os.environ)
+    assert "PATH" in given
+    assert "ATELIER_DISCORD_TOKEN" not in given
