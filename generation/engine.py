@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 _NOT_FINITE = "The model's numbers ran out of range, so there is no picture; try lower guidance or another seed."
 _OUT_OF_MEMORY = "This needs more memory than there is; ask for fewer or smaller pictures."
+_ALLOCATORS = ("DefaultCPUAllocator", "MPS backend out of memory")
+"""Where torch has no `OutOfMemoryError` of its own, the text of its RuntimeError has one of these."""
 _NO_START_IMAGE = "The start image's file is gone or can't be read; send it again."
 
 
@@ -111,11 +113,11 @@ class Engine:
         except OSError as error:
             logger.warning("request %s: %s", request_id, error)
             reason = _NO_START_IMAGE
-        except torch.OutOfMemoryError as error:
+        except BaseException as error:
+            if not _is_out_of_memory(error):
+                self._drop(request_id)
+                raise
             logger.warning("request %s: %s", request_id, error)
-        except BaseException:
-            self._drop(request_id)
-            raise
         else:
             if drawing.finished:
                 self._drop(request_id)
@@ -171,6 +173,12 @@ class Engine:
             self._preview = None
         if request_id in self._cancelled:
             self._cancelled.remove(request_id)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(name in str(error) for name in _ALLOCATORS)
 
 
 def generate(

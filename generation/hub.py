@@ -17,7 +17,15 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
-from generation.layout import WEIGHT_FOLDERS, ModelError, choose_variant, is_weight_file
+from generation.layout import (
+    CHECKER,
+    WEIGHT_FOLDERS,
+    ModelError,
+    choose_variant,
+    declares_checker,
+    folder_layout,
+    is_weight_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,10 +41,12 @@ _SMALL_FILES: Final = (
     "scheduler/*.json",
     "tokenizer/*.json",
     "tokenizer/*.txt",
-    *(f"{part}/config.json" for part in WEIGHT_FOLDERS),
+    "feature_extractor/*.json",
+    # The checker's too where it is not asked for: a folder without weights is noticed when it is, also offline.
+    *(f"{part}/config.json" for part in (*WEIGHT_FOLDERS, CHECKER)),
 )
 _WEIGHT_FILES: Final = tuple(
-    f"{part}/*.safetensors{ending}" for part in WEIGHT_FOLDERS for ending in ("", ".index*.json")
+    f"{part}/*.safetensors{ending}" for part in (*WEIGHT_FOLDERS, CHECKER) for ending in ("", ".index*.json")
 )
 
 
@@ -50,32 +60,33 @@ def download(
     *,
     half_precision: bool,
     report: Callable[[str, float | None], None],
+    own_check: bool = False,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Path:
     """The folder of `organisation/name[@revision]` in the local cache, fetched as far as it is not there.
 
     Without a network the cache is used as it is. With `half_precision` the fp16 files are taken where the
-    repository has them.
+    repository has them; with `own_check` also the model's own safety checker where it declares one.
 
     Raises:
         ModelError: one sentence: no such model, not allowed, no network, the download broke off.
     """
     repo_id, _, revision = source.partition("@")
-    where: dict[str, Any] = {
-        "repo_id": repo_id,
-        "revision": revision or None,
-        "endpoint": endpoint,
-        "cache_dir": cache_dir,
-    }
+    where: dict[str, Any] = {"repo_id": repo_id, "revision": revision or None}
+    where |= {"endpoint": endpoint, "cache_dir": cache_dir}
     report(f"looking for {source}", None)
     try:
         offered = _offered(where)
         if offered is None:
             # Weights are judged when they are loaded: of the two precisions only one was ever fetched.
             return Path(snapshot_download(**where, allow_patterns=[*_SMALL_FILES], local_files_only=True))
-        names = chosen_files([file.filename for file in offered], half_precision=half_precision)
-        missing = [file for file in offered if file.filename in names and file.will_download]
+        folder = _fetch_small_files(where, offered)
+        folder_layout(folder, source)  # refused before the weights, which can be many gigabytes
+        parts = _with_checker(folder, offered) if own_check else WEIGHT_FOLDERS
+        names = chosen_files([file.filename for file in offered], half_precision=half_precision, parts=parts)
+        weights = [file for file in offered if file.filename in names and not _is_small(file.filename)]
+        missing = [file for file in weights if file.will_download]
         bar = _reporting_bar(f"downloading {source}", sum(file.file_size or 0 for file in missing), report)
         return Path(snapshot_download(**where, allow_patterns=names, tqdm_class=bar))
     except GatedRepoError as error:
@@ -95,16 +106,14 @@ def download(
         raise ModelError(f"The download of “{source}” broke off; start again to go on: {reason}") from error
 
 
-def chosen_files(names: list[str], *, half_precision: bool) -> list[str]:
+def chosen_files(names: list[str], *, half_precision: bool, parts: tuple[str, ...] = WEIGHT_FOLDERS) -> list[str]:
     """Of a repository's files, those that are loaded: small ones, and one set of weights per part.
 
     Raises:
         ModelError: a part has no safetensors.
     """
-    chosen = [name for name in names if any(PurePosixPath(name).match(small) for small in _SMALL_FILES)]
-    if "model_index.json" not in chosen:
-        raise ModelError("This repository is not a model in the diffusers layout: it has no model_index.json.")
-    for part in WEIGHT_FOLDERS:
+    chosen = [name for name in names if _is_small(name)]
+    for part in parts:
         files = [PurePosixPath(name) for name in names if name.startswith(f"{part}/")]
         variant = choose_variant([file.name for file in files], prefer_fp16=half_precision)
         if variant is None:
@@ -116,13 +125,33 @@ def chosen_files(names: list[str], *, half_precision: bool) -> list[str]:
 def _offered(where: dict[str, Any]) -> list[DryRunFileInfo] | None:
     """The files of a repository that could be of use; None where the hub can't be asked."""
     wanted = [*_SMALL_FILES, *_WEIGHT_FILES]
-    silent = _reporting_bar("", 0, lambda text, fraction: None)
     try:
-        return snapshot_download(**where, allow_patterns=wanted, dry_run=True, tqdm_class=silent)
+        return snapshot_download(**where, allow_patterns=wanted, dry_run=True, tqdm_class=_silent_bar())
     except DryRunError as error:
         if isinstance(error.__cause__, RepositoryNotFoundError):
             raise error.__cause__ from error
         return None
+
+
+def _is_small(name: str) -> bool:
+    return any(PurePosixPath(name).match(small) for small in _SMALL_FILES)
+
+
+def _fetch_small_files(where: dict[str, Any], offered: list[DryRunFileInfo]) -> Path:
+    if all(file.filename != "model_index.json" for file in offered):
+        raise ModelError("This repository is not a model in the diffusers layout: it has no model_index.json.")
+    return Path(snapshot_download(**where, allow_patterns=[*_SMALL_FILES], tqdm_class=_silent_bar()))
+
+
+def _with_checker(folder: Path, offered: list[DryRunFileInfo]) -> tuple[str, ...]:
+    """The folders with weights: the safety checker's too, where it is there and `model_index.json` names it."""
+    if not any(file.filename.startswith(f"{CHECKER}/") for file in offered):
+        return WEIGHT_FOLDERS
+    return (*WEIGHT_FOLDERS, CHECKER) if declares_checker(folder) else WEIGHT_FOLDERS
+
+
+def _silent_bar() -> type[Bar]:
+    return _reporting_bar("", 0, lambda text, fraction: None)
 
 
 def _reporting_bar(text: str, total: int, report: Callable[[str, float | None], None]) -> type[Bar]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WEIGHT_FOLDERS: Final = ("text_encoder", "unet", "vae")
+CHECKER: Final = "safety_checker"
+"""The folder of the model's own checker, where it ships one."""
 _PICKLES: Final = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _WEIGHTS: Final = re.compile(
     r"(?P<stem>model|diffusion_pytorch_model)(?P<shard>-\d{5}-of-\d{5})?"
@@ -23,6 +25,7 @@ _CLASSES: Final = {
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL", "AutoencoderTiny"),
 }
+_CHECKER_CLASS: Final = "StableDiffusionSafetyChecker"
 
 
 class ModelError(Exception):
@@ -43,18 +46,20 @@ class Variant:
     weights: list[Path]
 
 
-def folder_layout(folder: Path) -> Layout:
-    """Read `model_index.json` and the scheduler's configuration.
+def folder_layout(folder: Path, source: str | None = None) -> Layout:
+    """Read `model_index.json` and the scheduler's configuration. `source` is what people call this folder.
 
     Raises:
         ModelError: not a Stable Diffusion model in the diffusers layout.
     """
     index = _read_json(folder / "model_index.json", folder)
+    pipeline = index.get("_class_name", "unknown pipeline")
+    if _declared_class(index, "text_encoder_2") or not _declared_class(index, "unet"):
+        what = f"a Stable Diffusion 1.x/2.x model ({pipeline}); such models can't be drawn with yet"
+        raise ModelError(f"“{source or folder}” is not {what}.")
     for part, allowed in _CLASSES.items():
-        declared = index.get(part)
-        found = declared[1] if isinstance(declared, list) and len(declared) == 2 else None
+        found = _declared_class(index, part)
         if found not in allowed:
-            pipeline = index.get("_class_name", "unknown pipeline")
             what = f"its {part.replace('_', ' ')} is {found or 'missing'}, not {' or '.join(allowed)}"
             raise ModelError(f"The model in {folder} ({pipeline}) is not of a kind that can be drawn with: {what}.")
         if not (folder / part).is_dir():
@@ -63,6 +68,24 @@ def folder_layout(folder: Path) -> Layout:
     if not isinstance(scheduler_config.get("_class_name"), str):
         raise ModelError(f"The scheduler in {folder} has no class name.")
     return Layout(index["vae"][1], scheduler_config)
+
+
+def declares_checker(folder: Path) -> bool:
+    """Does `model_index.json` name Stable Diffusion's safety checker? Many models are published without: `null`.
+
+    Raises:
+        ModelError: it names another one, which must not go unasked just because it is not known here.
+    """
+    found = _declared_class(_read_json(folder / "model_index.json", folder), CHECKER)
+    if found not in (None, _CHECKER_CLASS):
+        raise ModelError(f"The safety checker of the model in {folder} is {found}, not {_CHECKER_CLASS}.")
+    return found is not None
+
+
+def _declared_class(index: dict[str, Any], part: str) -> Any:
+    """Of `["library", "Class"]` the class; None where there is nothing (or `[null, null]`)."""
+    declared = index.get(part)
+    return declared[1] if isinstance(declared, list) and len(declared) == 2 else None
 
 
 def weight_variant(folder: Path, part: str, *, prefer_fp16: bool = False) -> Variant:

@@ -7,7 +7,6 @@ so is code that comes with a repository.
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,24 +16,24 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from generation import limits
 from generation.layout import WEIGHT_FOLDERS, ModelError, folder_layout, weight_variant
+from generation.own_check import OwnCheck, load_own_check
+from generation.parts import load_part
 from generation.request import ModelDefaults, ModelInfo
 from generation.schedulers import corrected_config, scheduler_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
 BUNDLED: Final = "bundled"
 _BUNDLED_FOLDER: Final = Path(__file__).parent / "bundled"
 _VAES: Final = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-_DTYPE_ARGUMENT: Final = {"text_encoder": "dtype", "unet": "torch_dtype", "vae": "torch_dtype"}
-"""transformers calls it dtype since 5.0; diffusers says torch_dtype."""
 _PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample")
+_OTHER_INPUTS: Final = ("time_cond_proj_dim", "class_embed_type", "addition_embed_type")
+"""Settings of a UNet that wants to be told more than the time and the text."""
 _PIXELS_PER_DEFAULT: Final = 4
 """Unless `atelier.json` says otherwise, a model draws up to four times the area that it was made for."""
 
@@ -64,6 +63,7 @@ class LoadedModel:
     info: ModelInfo
     device: torch.device
     dtype: torch.dtype
+    own_check: OwnCheck | None = None
 
     @property
     def unet_config(self) -> Any:
@@ -84,29 +84,25 @@ def load_model(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    own_check: bool = False,
     report: Callable[[str, float | None], None] = lambda text, fraction: None,
 ) -> LoadedModel:
     """Load `source`: `bundled`, a folder, or a hub id (`organisation/name`, with `@revision` if wanted).
 
     `device` is `auto` or a torch device; `dtype` is `auto`, `float32`, `float16` or `bfloat16` (auto:
-    float32 on a CPU, else bfloat16 where the card has it, else float16). `report` gets what is going on
-    and how much of it is done (0 to 1, None if unknown); it may be called from other threads.
+    float32 on a CPU, else bfloat16 where the card has it, else float16). With `own_check` the model's own
+    safety checker comes along where it ships one. `report` gets what is going on and how much of it is done
+    (0 to 1, None if unknown); it may be called from other threads.
 
     Raises:
         ModelError: one sentence: nothing there, not such a model, no network, weights that are pickles.
     """
     chosen = _device(device)
     kind = _dtype(dtype, chosen)
-    folder = _folder(source, half_precision=kind != torch.float32, report=report)
-    layout = folder_layout(folder)
+    folder = _folder(source, half_precision=kind != torch.float32, own_check=own_check, report=report)
+    layout = folder_layout(folder, source)
     atelier = _atelier_file(folder)
-    classes = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": _VAES[layout.vae_class]}
-    parts: dict[str, Any] = {}
-    for done, part in enumerate(WEIGHT_FOLDERS):
-        report(f"reading the {part.replace('_', ' ')}", done / len(WEIGHT_FOLDERS))
-        parts[part] = _load_part(classes[part], folder, part, kind).to(chosen)
-        if chosen.type == "cuda" and part != "text_encoder":
-            parts[part].to(memory_format=torch.channels_last)
+    parts = _load_networks(folder, layout.vae_class, chosen, kind, report)
     tokenizer = _load_tokenizer(folder, parts["text_encoder"])
     scheduler_config = corrected_config(layout.scheduler_config)
     _check_fit(source, parts, scheduler_config)
@@ -124,6 +120,7 @@ def load_model(
         device=str(chosen),
         dtype=str(kind).removeprefix("torch."),
     )
+    parts["own_check"] = load_own_check(folder, chosen, kind) if own_check else None
     report("ready", 1.0)
     return LoadedModel(
         tokenizer=tokenizer, scheduler_config=scheduler_config, info=info, device=chosen, dtype=kind, **parts
@@ -142,7 +139,9 @@ def weights_hash(folder: Path, *, prefer_fp16: bool = False) -> str:
     return total.hexdigest()
 
 
-def _folder(source: str, *, half_precision: bool, report: Callable[[str, float | None], None]) -> Path:
+def _folder(
+    source: str, *, half_precision: bool, own_check: bool, report: Callable[[str, float | None], None]
+) -> Path:
     if source == BUNDLED:
         if not (_BUNDLED_FOLDER / "model_index.json").is_file():
             raise ModelError("The bundled model is not in this installation; choose a folder or a hub id instead.")
@@ -157,7 +156,7 @@ def _folder(source: str, *, half_precision: bool, report: Callable[[str, float |
     if not is_hub_id(source):
         allowed = "give “bundled”, the folder of a model, or a hub id such as organisation/name"
         raise ModelError(f"There is no model at “{source}”; {allowed}.")
-    return download(source, half_precision=half_precision, report=report)
+    return download(source, half_precision=half_precision, own_check=own_check, report=report)
 
 
 def _device(name: str) -> torch.device:
@@ -196,40 +195,21 @@ def _atelier_file(folder: Path) -> AtelierFile:
         raise ModelError(f"{path} can't be read: {error}.") from error
 
 
-def _load_part(part_class: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
-    """One network, in evaluation mode and without gradients; refuses weights that are not all there."""
-    variant = weight_variant(folder, part, prefer_fp16=dtype != torch.float32)
-    try:
-        with _no_progress_bars():
-            network, loaded = part_class.from_pretrained(
-                folder,
-                subfolder=part,
-                variant=variant.name or None,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                **{_DTYPE_ARGUMENT[part]: dtype},
-            )
-    except Exception as error:  # safetensors, diffusers and transformers raise about anything here
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"The {part.replace('_', ' ')} in {folder} can't be loaded: {reason}") from error
-    if loaded["missing_keys"]:
-        example = sorted(loaded["missing_keys"])[0]
-        raise ModelError(f"The weights of the {part.replace('_', ' ')} in {folder} lack {example}.")
-    return network.eval().requires_grad_(False)
-
-
-@contextmanager
-def _no_progress_bars() -> Generator[None, None, None]:
-    """Both libraries draw some of their own; whoever calls has `report`."""
-    shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
-    for library in shown:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library in shown:
-            library.enable_progress_bar()
+def _load_networks(
+    folder: Path,
+    vae_class: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    report: Callable[[str, float | None], None],
+) -> dict[str, Any]:
+    classes = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": _VAES[vae_class]}
+    parts: dict[str, Any] = {}
+    for done, part in enumerate(WEIGHT_FOLDERS):
+        report(f"reading the {part.replace('_', ' ')}", done / len(WEIGHT_FOLDERS))
+        parts[part] = load_part(classes[part], folder, part, dtype).to(device)
+        if device.type == "cuda" and part != "text_encoder":
+            parts[part].to(memory_format=torch.channels_last)
+    return parts
 
 
 def _load_tokenizer(folder: Path, text_encoder: Any) -> CLIPTokenizer:
@@ -250,6 +230,10 @@ def _check_fit(source: str, parts: dict[str, Any], scheduler_config: dict[str, A
     if unet.cross_attention_dim != text.hidden_size:
         what = f"its UNet reads text of width {unet.cross_attention_dim}, its encoder writes {text.hidden_size}"
         raise ModelError(f"“{source}” does not fit together: {what}.")
+    wants = [name for name in _OTHER_INPUTS if getattr(unet, name, None) is not None]
+    if wants:
+        what = f"its UNet needs inputs beside the time and the text ({', '.join(wants)})"
+        raise ModelError(f"“{source}” is of a kind that can't be drawn with yet: {what}.")
     prediction_type = scheduler_config.get("prediction_type", "epsilon")
     if prediction_type not in _PREDICTION_TYPES:
         raise ModelError(f"“{source}” predicts “{prediction_type}”; only {', '.join(_PREDICTION_TYPES)} work.")

@@ -25,6 +25,7 @@ from generation.limits import SCHEDULERS, scheduler_label
 if TYPE_CHECKING:
     from PIL import Image
 
+_PROGRAM: Final = "Atelier"
 _NEGATIVE: Final = "Negative prompt: "
 _SETTING: Final = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 _SHORT_HASH: Final = 10
@@ -71,9 +72,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 def software_version() -> str:
     """This program with its version, as it is written into recipes."""
     try:
-        return f"Atelier {metadata.version('atelier-studio')}"
+        return f"{_PROGRAM} {metadata.version('atelier-studio')}"
     except metadata.PackageNotFoundError:  # run from a checkout that was never installed
-        return "Atelier"
+        return _PROGRAM
 
 
 def to_parameters(recipe: Recipe) -> str:
@@ -100,12 +101,15 @@ def to_parameters(recipe: Recipe) -> str:
 def from_parameters(text: str) -> Recipe:
     """The recipe in a `parameters` text, ours or another program's. Settings that we lack are passed over.
 
+    Our first line is the prompt, whatever it says. Other programs leave out an empty prompt with its line.
+
     Raises:
         RecipeUnreadable: no steps, seed or size in the last line.
     """
     *lines, last = text.strip("\n").split("\n")
     settings = {key: _unquoted(value) for key, value in _SETTING.findall(last)}
-    cut = next((i for i, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
+    first = 1 if settings.get("Version", "").startswith(_PROGRAM) else 0
+    cut = next((i for i, line in enumerate(lines) if i >= first and line.startswith(_NEGATIVE)), len(lines))
     try:
         width, height = settings["Size"].split("x")
         strength = settings.get("Denoising strength")

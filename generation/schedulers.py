@@ -38,14 +38,10 @@ class Scheduler(Protocol):
 def corrected_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A scheduler's configuration as `StableDiffusionPipeline` corrects it on loading.
 
-    Old repositories leave out `steps_offset` and `clip_sample`; clipping latents to ±1 is never meant.
+    Old repositories have `steps_offset` and `clip_sample` wrong or leave them out, which is as wrong: DDIM then
+    starts at offset 0 and clips latents to ±1. Classes that know neither pass over them.
     """
-    corrected = dict(config)
-    if "steps_offset" in corrected:
-        corrected["steps_offset"] = 1
-    if "clip_sample" in corrected:
-        corrected["clip_sample"] = False
-    return corrected
+    return {**config, "steps_offset": 1, "clip_sample": False}
 
 
 def build_scheduler(config: Mapping[str, Any], name: str | None = None) -> Scheduler:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from transformers import CLIPConfig, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from generation.model import LoadedModel, load_model
 
@@ -134,6 +136,28 @@ def save_tiny_model(
     return folder
 
 
+def add_safety_checker(folder: Path, threshold: float) -> None:
+    """Of a random network: cosines lie in -1 to 1, so -2 as the threshold flags everything and 2 nothing."""
+    generator_state = torch.get_rng_state()
+    torch.manual_seed(8)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**size, "vocab_size": 8, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    vision = {**size, "image_size": 32, "patch_size": 8}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
+    torch.nn.init.normal_(checker.concept_embeds)
+    torch.nn.init.constant_(checker.concept_embeds_weights, threshold)
+    checker.save_pretrained(folder / "safety_checker")
+    # As Stable Diffusion 1.x writes it, in the terms of older transformers.
+    extractor = {"feature_extractor_type": "CLIPFeatureExtractor", "size": 32, "crop_size": 32, "resample": 3}
+    (folder / "feature_extractor").mkdir()
+    (folder / "feature_extractor/preprocessor_config.json").write_text(json.dumps(extractor))
+    index = json.loads((folder / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    index["feature_extractor"] = ["transformers", "CLIPFeatureExtractor"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    torch.set_rng_state(generator_state)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Networks this small only lose by being split, and the figures stay the same on every machine."""
@@ -164,3 +188,15 @@ def tiny_model(tiny_folder: Path) -> LoadedModel:
 @pytest.fixture(scope="session")
 def tiny_v_model(tiny_v_folder: Path) -> LoadedModel:
     return load_model(str(tiny_v_folder), device="cpu")
+
+
+@pytest.fixture
+def checked_folder(tiny_folder: Path, tmp_path: Path) -> Callable[[float], Path]:
+    """A copy of the model, to damage, that ships a safety checker with the given threshold."""
+
+    def make(threshold: float) -> Path:
+        folder = Path(shutil.copytree(tiny_folder, tmp_path / "checked-model"))
+        add_safety_checker(folder, threshold)
+        return folder
+
+    return make

@@ -192,9 +192,20 @@ def test_a_decoder_that_overflows_fails_too(tiny_model: LoadedModel) -> None:
     poison.remove()
 
 
-def test_out_of_memory_is_one_sentence_and_the_next_request_is_drawn(tiny_model: LoadedModel) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 17 GB, other allocations: 1 GB)"),
+    ],
+    ids=["cuda", "cpu", "mps"],
+)
+def test_out_of_memory_is_one_sentence_and_the_next_request_is_drawn(
+    tiny_model: LoadedModel, error: RuntimeError
+) -> None:
     def no_memory(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     engine = Engine(tiny_model)
     engine.admit("a", request())
@@ -208,16 +219,24 @@ def test_out_of_memory_is_one_sentence_and_the_next_request_is_drawn(tiny_model:
     assert run(engine)[-1][-1] == Finished("b")
 
 
-def test_a_fault_of_the_program_is_raised_once(tiny_model: LoadedModel) -> None:
+def test_memory_that_really_runs_out_on_a_cpu(tiny_model: LoadedModel) -> None:
+    handle = tiny_model.unet.register_forward_pre_hook(lambda *_: torch.empty(2**60))
+    with pytest.raises(GenerationFailed, match="needs more memory than there is"):
+        generate(tiny_model, request())
+    handle.remove()
+
+
+@pytest.mark.parametrize("fault", [KeyError, RuntimeError])
+def test_a_fault_of_the_program_is_raised_once(tiny_model: LoadedModel, fault: type[Exception]) -> None:
     def broken(*_: object) -> None:
-        raise KeyError("oops")
+        raise fault("oops")
 
     engine = Engine(tiny_model)
     engine.admit("a", request())
     engine.admit("b", request())
     engine.step()
     handle = tiny_model.unet.register_forward_pre_hook(broken)
-    with pytest.raises(KeyError, match="oops"):
+    with pytest.raises(fault, match="oops"):
         engine.step()
     handle.remove()
     assert run(engine)[-1][-1] == Finished("b")

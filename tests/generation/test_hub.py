@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -184,6 +184,36 @@ def test_a_repository_of_pickles(hub: Hub, tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(ModelError, match=r"no unet/\*\.safetensors; pickles"):
         download("studio/tiny", half_precision=False, report=quiet, endpoint=hub.url, cache_dir=tmp_path / "cache")
+    assert all(name.endswith((".json", ".txt")) for name in hub.fetched)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "changes"),
+    [
+        ("StableDiffusionXLPipeline", {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}),
+        ("FluxPipeline", {"text_encoder_2": ["transformers", "T5EncoderModel"], "unet": None}),
+        ("PixArtAlphaPipeline", {"unet": None}),
+    ],
+)
+def test_other_kinds_are_refused_before_their_weights(
+    hub: Hub, tmp_path: Path, pipeline: str, changes: dict[str, object]
+) -> None:
+    index = hub.folder / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "_class_name": pipeline, **changes}))
+    if "unet" in changes:
+        shutil.rmtree(hub.folder / "unet")
+    with pytest.raises(ModelError) as caught:
+        download("studio/tiny", half_precision=False, report=quiet, endpoint=hub.url, cache_dir=tmp_path / "cache")
+    kind = f"is not a Stable Diffusion 1.x/2.x model ({pipeline}); such models can't be drawn with yet."
+    assert str(caught.value) == f"“studio/tiny” {kind}"
+    assert "model_index.json" in hub.fetched
+    assert all(name.endswith((".json", ".txt")) for name in hub.fetched)
+
+
+def test_a_repository_without_an_index(hub: Hub, tmp_path: Path) -> None:
+    (hub.folder / "model_index.json").unlink()
+    with pytest.raises(ModelError, match=r"This repository is not a model .* it has no model_index\.json"):
+        download("studio/tiny", half_precision=False, report=quiet, endpoint=hub.url, cache_dir=tmp_path / "cache")
     assert hub.fetched == []
 
 
@@ -195,6 +225,56 @@ def test_a_download_that_breaks_off(hub: Hub, tmp_path: Path) -> None:
         download("studio/tiny", **where)
     hub.break_off = False
     assert load_model(str(download("studio/tiny", **where)), device="cpu")
+
+
+@pytest.fixture
+def checked_hub(hub: Hub, checked_folder: Callable[[float], Path]) -> Hub:
+    """The same repository with a safety checker: weights, and a pickle of them."""
+    folder = checked_folder(-2.0)
+    for name in ("safety_checker", "feature_extractor"):
+        shutil.copytree(folder / name, hub.folder / name)
+    shutil.copy(folder / "model_index.json", hub.folder)
+    (hub.folder / "safety_checker/pytorch_model.bin").write_bytes(b"a pickle")
+    return hub
+
+
+def test_a_safety_checker_is_fetched_where_it_is_asked_for(
+    checked_hub: Hub, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    where = {"endpoint": checked_hub.url, "cache_dir": tmp_path / "cache", "report": quiet, "half_precision": False}
+    offline = {**where, "endpoint": "http://127.0.0.1:1", "own_check": True}
+    download("studio/tiny", **where)
+    assert "safety_checker/model.safetensors" not in checked_hub.fetched
+    with pytest.raises(ModelError, match=r"no weights .* in .*safety_checker"):  # and not: unchecked
+        load_model(str(download("studio/tiny", **offline)), device="cpu", own_check=True)
+    download("studio/tiny", **where, own_check=True)
+    assert "safety_checker/model.safetensors" in checked_hub.fetched
+    assert not any(name.endswith(".bin") for name in checked_hub.fetched)
+    assert capfd.readouterr().err == ""
+    loaded = load_model(str(download("studio/tiny", **offline)), device="cpu", own_check=True)
+    assert loaded.own_check is not None
+
+
+def test_a_safety_checker_that_is_not_declared_or_not_there(checked_hub: Hub, tmp_path: Path) -> None:
+    where = {"endpoint": checked_hub.url, "report": quiet, "half_precision": False, "own_check": True}
+    index = checked_hub.folder / "model_index.json"
+    declared = index.read_text()
+    index.write_text(json.dumps({**json.loads(declared), "safety_checker": [None, None]}))
+    folder = download("studio/tiny", **where, cache_dir=tmp_path / "null")
+    assert "safety_checker/model.safetensors" not in checked_hub.fetched
+    assert load_model(str(folder), device="cpu", own_check=True).own_check is None
+    index.write_text(declared)
+    shutil.rmtree(checked_hub.folder / "safety_checker")
+    folder = download("studio/tiny", **where, cache_dir=tmp_path / "missing")
+    assert load_model(str(folder), device="cpu", own_check=True).own_check is None
+
+
+def test_a_safety_checker_that_is_a_pickle(checked_hub: Hub, tmp_path: Path) -> None:
+    (checked_hub.folder / "safety_checker/model.safetensors").unlink()
+    where = {"endpoint": checked_hub.url, "cache_dir": tmp_path / "cache", "report": quiet, "half_precision": False}
+    with pytest.raises(ModelError, match=r"no safety_checker/\*\.safetensors; pickles"):
+        download("studio/tiny", **where, own_check=True)
+    assert all(name.endswith((".json", ".txt")) for name in checked_hub.fetched)
 
 
 def test_what_is_a_hub_id() -> None:

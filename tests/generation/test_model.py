@@ -134,9 +134,39 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
 
 def test_another_kind_of_pipeline(folder: Path) -> None:
     edit(folder / "model_index.json", _class_name="StableDiffusion3Pipeline", unet=None)
-    assert "(StableDiffusion3Pipeline) is not of a kind that can be drawn with: its unet is missing" in refused(
+    kind = "is not a Stable Diffusion 1.x/2.x model (StableDiffusion3Pipeline); such models can't be drawn with yet."
+    assert refused(folder) == f"“{folder}” {kind}"
+
+
+def test_a_part_of_another_kind(folder: Path) -> None:
+    edit(folder / "model_index.json", vae=["diffusers", "AutoencoderDC"])
+    assert "(StableDiffusionPipeline) is not of a kind that can be drawn with: its vae is AutoencoderDC" in refused(
         folder
     )
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"time_cond_proj_dim": 8},
+        {"class_embed_type": "timestep"},
+        {"addition_embed_type": "text", "addition_embed_type_num_heads": 2, "encoder_hid_dim": None},
+    ],
+    ids=lambda inputs: next(iter(inputs)),
+)
+def test_a_unet_that_needs_more_inputs(folder: Path, inputs: dict[str, object]) -> None:
+    """Latent consistency models, say, are told the guidance: without it they would draw something else."""
+    shutil.rmtree(folder / "unet")
+    size = {"sample_size": 8, "block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 1}
+    blocks = {
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    }
+    unet = UNet2DConditionModel(**size, **blocks, attention_head_dim=2, cross_attention_dim=16, **inputs)
+    unet.save_pretrained(folder / "unet")
+    name = next(iter(inputs))
+    what = f"its UNet needs inputs beside the time and the text ({name})"
+    assert refused(folder) == f"“{folder}” is of a kind that can't be drawn with yet: {what}."
 
 
 def test_a_part_that_is_missing(folder: Path) -> None:

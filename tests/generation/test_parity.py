@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from generation.drawing import Drawing
 from generation.engine import Engine
 from generation.events import Finished, ImageReady
 from generation.limits import SCHEDULERS
-from generation.model import LoadedModel
+from generation.model import LoadedModel, load_model
 from generation.request import ImageRequest
 
 SEED = 1234
@@ -47,8 +49,8 @@ def stock(kind: type[Pipeline], folder: Path, scheduler: str | None) -> Pipeline
     pipeline = loaded(kind, folder)
     config = dict(DDIMScheduler.load_config(folder, subfolder="scheduler"))
     choice = SCHEDULERS[scheduler or "ddim"]
-    pipeline.scheduler = getattr(diffusers, choice.class_name).from_config(config, **choice.options)
-    return pipeline
+    own = getattr(diffusers, choice.class_name).from_config(config, **choice.options)
+    return kind(**{**pipeline.components, "scheduler": own}, requires_safety_checker=False)
 
 
 class Evaluations:
@@ -143,6 +145,43 @@ def test_latents_equal_the_stock_pipeline(
         strength=0.7 if from_image else None,
     )
     compare(tiny_model, tiny_folder, request, start_image if from_image else None)
+
+
+@pytest.fixture(scope="module")
+def outdated_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scheduler's configuration that leaves out what the stock pipeline then corrects."""
+    folder = Path(shutil.copytree(tiny_folder, tmp_path_factory.mktemp("outdated") / "model"))
+    path = folder / "scheduler/scheduler_config.json"
+    config = json.loads(path.read_text())
+    del config["steps_offset"], config["clip_sample"]
+    path.write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outdated_model(outdated_folder: Path) -> LoadedModel:
+    return load_model(str(outdated_folder), device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore:The configuration file of this scheduler:FutureWarning")
+@pytest.mark.parametrize("from_image", [False, True], ids=["txt2img", "img2img"])
+@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+def test_an_outdated_scheduler_configuration(
+    outdated_model: LoadedModel, outdated_folder: Path, start_image: Path, scheduler: str | None, from_image: bool
+) -> None:
+    request = ImageRequest(
+        prompt="a red apple",
+        num_inference_steps=STEPS,
+        seed=SEED,
+        scheduler=scheduler,
+        init_image=str(start_image) if from_image else None,
+        strength=0.7 if from_image else None,
+    ).with_defaults(outdated_model.info.defaults)
+    if scheduler is None:  # as it is loaded, too
+        kind = StableDiffusionImg2ImgPipeline if from_image else StableDiffusionPipeline
+        expected, _ = theirs(loaded(kind, outdated_folder), request, start_image if from_image else None)
+        assert_same(ours(outdated_model, request)[0], expected)
+    compare(outdated_model, outdated_folder, request, start_image if from_image else None)
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "euler_a", "dpmpp_2m"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +81,19 @@ def test_reads_what_other_programs_write() -> None:
     assert recipe.negative_prompt == "bad\nworse"
     assert (recipe.scheduler, recipe.width, recipe.height) == ("euler_a", 512, 768)
     assert recipe.model_name == "v1-5-pruned"
+
+
+@pytest.mark.parametrize("negative", ["", "blue"])
+def test_a_prompt_that_looks_like_a_negative_one(negative: str) -> None:
+    recipe = msgspec.structs.replace(
+        RECIPE, prompt="Negative prompt: of a film", negative_prompt=negative, model_hash="0123456789"
+    )
+    assert from_parameters(to_parameters(recipe)) == recipe
+
+
+def test_other_programs_leave_out_an_empty_prompt() -> None:
+    recipe = from_parameters("Negative prompt: bad\nSteps: 28, Sampler: Euler a, Seed: 1, Size: 512x768, Version: v1")
+    assert (recipe.prompt, recipe.negative_prompt) == ("", "bad")
 
 
 @pytest.mark.parametrize("text", ["", "a cat", "a cat\nSteps: x, Seed: 1, Size: 1x1", "Steps: 5, Seed: 1, Size: 7"])

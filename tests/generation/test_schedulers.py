@@ -17,7 +17,7 @@ from generation.schedulers import (
 def test_old_configurations_are_corrected_as_the_stock_pipeline_does() -> None:
     corrected = corrected_config({"steps_offset": 0, "clip_sample": True, "x": 1})
     assert corrected == {"steps_offset": 1, "clip_sample": False, "x": 1}
-    assert corrected_config({"x": 1}) == {"x": 1}
+    assert corrected_config({"x": 1}) == {"steps_offset": 1, "clip_sample": False, "x": 1}
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
