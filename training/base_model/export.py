@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from training.base_model.captions import BACKGROUNDS
-from training.base_model.networks import TextToLatents
-from training.base_model.samples import build_pipeline, default_scheduler
+from training.base_model.networks import TextToLatents, build_noise_schedule
+from training.base_model.samples import build_pipeline
 from training.base_model.subjects import subjects
 from training.base_model.tokenizer import write_json
 
@@ -46,7 +46,7 @@ def export(work: Path, output: Path | None, config: str = "small") -> None:
     fresh, old = output.with_name(f".{output.name}.new"), output.with_name(f".{output.name}.old")
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    pipeline = build_pipeline(work, load_average(work, config), default_scheduler()).to(dtype=torch.float16)
+    pipeline = build_pipeline(work, load_average(work, config), build_noise_schedule()).to(dtype=torch.float16)
     pipeline.save_pretrained(fresh, max_shard_size=SHARD_SIZE)
     shutil.rmtree(fresh / "tokenizer")
     (fresh / "tokenizer").mkdir()
@@ -69,9 +69,6 @@ def tidy(folder: Path) -> None:
         content.pop("_name_or_path", None)  # where it was loaded from is nobody's business
         if content.get("_class_name") == "AutoencoderTiny":
             del content["block_out_channels"]  # AutoencoderTiny sets it, and warns when it is given
-        if file.name == "scheduler_config.json":
-            # For those who switch to DDIM, whose defaults cut predictions to -1..1.
-            content |= {"clip_sample": False, "set_alpha_to_one": False}
         write_json(file, content)
     for file in folder.rglob("*.safetensors"):
         file.chmod(0o644)

@@ -7,12 +7,11 @@ from pathlib import Path
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from training.base_model.networks import SCHEDULER_CONFIG, TextToLatents
+from training.base_model.networks import TextToLatents, build_noise_schedule
 
 PROMPTS = (
     "a fox on a blue background",
@@ -40,11 +39,6 @@ PROMPTS = (
     "an umbrella on a green background",
     "the sun, purple background",
 )
-
-
-def default_scheduler() -> DPMSolverMultistepScheduler:
-    """What the exported model asks for: good pictures in 20 steps."""
-    return DPMSolverMultistepScheduler(**SCHEDULER_CONFIG)
 
 
 def build_pipeline(work: Path, networks: TextToLatents, scheduler: SchedulerMixin) -> StableDiffusionPipeline:
@@ -90,5 +84,5 @@ def contact_sheet(pictures: list[Image.Image], columns: int = 8, enlarge: int = 
 def draw_grid(work: Path, networks: TextToLatents, file: Path) -> None:
     """PROMPTS at the default guidance and steps, as one PNG."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    pipeline = build_pipeline(work, networks, default_scheduler())
+    pipeline = build_pipeline(work, networks, build_noise_schedule())
     contact_sheet(draw(pipeline, PROMPTS)).save(file)
