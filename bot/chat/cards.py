@@ -8,6 +8,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -79,8 +81,13 @@ class Card:
 
     def progressed(self, job: Job, progress: Progress) -> None:
         self._take(job)
-        if self.phase is not Phase.ENDED:
-            self.phase, self.place, self.progress = Phase.DRAWING, None, progress
+        if self.phase is Phase.ENDED:
+            return
+        before = self.progress
+        if progress.preview is None and before is not None and before.attempt == progress.attempt:
+            # The worker makes one every half second: quick steps in between come without.
+            progress = msgspec.structs.replace(progress, preview=before.preview)
+        self.phase, self.place, self.progress = Phase.DRAWING, None, progress
 
     def ended(self, job: Job, images: Sequence[JobImage], reason: str | None) -> None:
         self._take(job)

@@ -30,7 +30,7 @@ async def page(request: pytest.FixtureRequest, chromium: str, house: House) -> A
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         await page.goto(house.url)
-        await expect(page.get_by_role("status")).to_have_text("Atelier is online", timeout=PATIENCE * 1000)
+        await expect(page.locator("#status")).to_have_text("Atelier is online", timeout=PATIENCE * 1000)
         yield page
         await browser.close()
         assert not problems, f"errors in the page's scripts: {problems}"
@@ -102,7 +102,7 @@ async def test_options_count_and_start_image(page: Page, tmp_path: Path) -> None
 async def test_stop_again_and_recipe_buttons(page: Page) -> None:
     await type_line(page, "/imagine prompt: a castle steps: 150 count: 4")
     await page.get_by_role("button", name="Stop").click()
-    await expect(page.get_by_text("topped")).to_be_visible()
+    await expect(page.get_by_text("Stopped.").first).to_be_visible()
     await type_line(page, "/imagine prompt: a rocket steps: 6")
     await expect(finished(page)).to_have_count(1, timeout=PATIENCE * 1000)
     await finished(page).first.get_by_role("button", name="Recipe").click()
