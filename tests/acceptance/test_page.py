@@ -43,8 +43,8 @@ async def type_line(page: Page, line: str) -> None:
 
 
 def finished(page: Page) -> Locator:
-    """Messages that have ended with pictures: they offer to draw again."""
-    return page.get_by_role("listitem").filter(has=page.get_by_role("button", name="Again"))
+    """Messages that have ended with pictures: only these have a recipe to show."""
+    return page.get_by_role("listitem").filter(has=page.get_by_role("button", name="Recipe"))
 
 
 async def keep(page: Page, name: str) -> None:
