@@ -7,6 +7,7 @@ start it again, and it finds the same server, channels and messages. SIGTERM and
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -57,7 +58,8 @@ def _when_stdin_closes(tell: Callable[[], object]) -> None:
     """In a thread of its own: Windows can't wait for a pipe in its event loop."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1024):  # not sys.stdin: its lock, held here, would crash the interpreter's end
+            pass
         with contextlib.suppress(RuntimeError):  # the loop has ended for another reason
             tell()
 
