@@ -42,11 +42,12 @@ async def serve(bound: socket.socket, *, until_stdin_closes: bool = False) -> No
     await runner.setup()
     try:
         await web.SockSite(runner, bound).start()
-        print(f"listening http://{HOST}:{port}", flush=True)  # noqa: T201 - the starter waits for this line
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl+C arrives as KeyboardInterrupt
                 loop.add_signal_handler(number, stop.set)
+        # Last: whoever reads it may end this process at once.
+        print(f"listening http://{HOST}:{port}", flush=True)  # noqa: T201 - the starter waits for this line
         if until_stdin_closes:
             _when_stdin_closes(lambda: loop.call_soon_threadsafe(stop.set))
         await stop.wait()

@@ -25,18 +25,15 @@ def start() -> "subprocess.Popen[str]":
 
 
 def test_it_ends_when_its_starter_is_gone() -> None:
-    process = start()
-    _, errors = process.communicate(timeout=30)  # closes standard input
+    with start() as process:
+        _, errors = process.communicate(timeout=30)  # closes standard input
     assert (process.returncode, errors) == (0, "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
 def test_a_signal_ends_it_cleanly_while_its_starter_lives() -> None:
-    process = start()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
-    for stream in (process.stdin, process.stdout, process.stderr):
-        assert stream is not None
-        stream.close()
+    with start() as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=30) == 0
