@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.playground.client import PlaygroundClient
+from tests.bot.playground.client import PlaygroundClient
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

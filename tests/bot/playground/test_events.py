@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from bot.playground.client import PlaygroundClient
+from tests.bot.playground.client import PlaygroundClient
 
 
 async def listen(playground: PlaygroundClient, user: str, heard: list[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.playground.client import PlaygroundClient
+from tests.bot.playground.client import PlaygroundClient
 
 INTENTS = 1 | 1 << 9
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.playground.client import PlaygroundClient
+from tests.bot.playground.client import PlaygroundClient
 
 
 @pytest.mark.parametrize("path", ["/", "/playground/api/state", "/api/v10/gateway", "/gateway"])

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.playground.client import PlaygroundClient
+from tests.bot.playground.client import PlaygroundClient
 
 BOT = {"Authorization": "Bot playground"}
 

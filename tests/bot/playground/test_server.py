@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.playground.client import PlaygroundClient, PlaygroundError
+from tests.bot.playground.client import PlaygroundClient, PlaygroundError
 
 
 async def test_bot_is_ready_and_its_commands_are_registered(playground: PlaygroundClient, bot: Any) -> None:
