@@ -5,49 +5,52 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from training.base_model.networks import UNET_WIDTHS
+import torch
+
+from training.base_model.configs import CONFIGS
+from training.base_model.stages import STAGES, Order, everything, take_over
 
 
 def parse_arguments() -> argparse.Namespace:
-    """One step per call; all steps share the work folder."""
+    """One step per call, or ``all``; all steps share the work folder."""
     parser = argparse.ArgumentParser(prog="python -m training.base_model", description=__doc__)
-    parser.add_argument("step", choices=("data", "autoencoder", "decoder", "latents", "train", "export"))
+    parser.add_argument("step", choices=("all", *STAGES))
     parser.add_argument("--work", type=Path, required=True, help="folder for everything on the way")
+    parser.add_argument("--config", choices=tuple(CONFIGS), default="small")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--minutes", type=float, help="whole budget of the step (of `all`: of its training)")
+    parser.add_argument(
+        "--this-call-minutes", type=float, help="`train` and `all` then stop, to go on when called again"
+    )
+    parser.add_argument("--start-from", type=Path, help="a model folder to go on from; give it to every step")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="default: on a GPU")
     parser.add_argument("--packages", type=Path, help="unpacked npm packages (default: WORK/packages)")
-    parser.add_argument("--minutes", type=float, help="time budget of autoencoder, decoder or train")
-    parser.add_argument("--config", choices=tuple(UNET_WIDTHS), default="small")
-    parser.add_argument("--resume", action="store_true", help="go on from WORK/checkpoint.pt")
-    parser.add_argument("--output", type=Path, help="where export writes the model folder")
+    parser.add_argument("--output", type=Path, help="where export writes the model folder (default: WORK/model)")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Run the step; the imports wait for it because torch takes seconds to load."""
+    """Run the step."""
     arguments = parse_arguments()
     work: Path = arguments.work
-    packages: Path = arguments.packages or work / "packages"
-    if arguments.step == "data":
-        from training.base_model.data import fetch_packages  # noqa: PLC0415
-        from training.base_model.tokenizer import save_tokenizer  # noqa: PLC0415
-
-        fetch_packages(packages)
-        save_tokenizer(packages, work / "tokenizer")
-    elif arguments.step in ("autoencoder", "decoder"):
-        from training.base_model.autoencoder import train_autoencoder  # noqa: PLC0415
-
-        train_autoencoder(work, packages, arguments.minutes or 20, decoder_only=arguments.step == "decoder")
-    elif arguments.step == "latents":
-        from training.base_model.latents import cache_latents  # noqa: PLC0415
-
-        cache_latents(work, packages)
-    elif arguments.step == "train":
-        from training.base_model.train import train  # noqa: PLC0415
-
-        train(work, arguments.minutes or 100, arguments.config, arguments.resume)
+    wanted: str = arguments.device
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    order = Order(
+        config=CONFIGS[arguments.config],
+        work=work,
+        packages=arguments.packages or work / "packages",
+        output=arguments.output or work / "model",
+        device=torch.device(kind),
+        compiled=kind == "cuda" if arguments.compile is None else arguments.compile,
+        minutes=arguments.minutes,
+        this_call_minutes=arguments.this_call_minutes,
+        start_from=arguments.start_from,
+    )
+    take_over(order)
+    if arguments.step == "all":
+        everything(order)
     else:
-        from training.base_model.export import export  # noqa: PLC0415
-
-        export(work, arguments.output, arguments.config)
+        STAGES[arguments.step](order)
 
 
 if __name__ == "__main__":

@@ -9,40 +9,42 @@ from typing import Any
 
 import torch
 
-from training.base_model.captions import BACKGROUNDS
+from training.base_model.configs import Config
+from training.base_model.icons import IconSet
 from training.base_model.networks import TextToLatents, build_noise_schedule
 from training.base_model.samples import build_pipeline
-from training.base_model.subjects import subjects
+from training.base_model.scenes import COLOURS
 from training.base_model.tokenizer import write_json
 
-DEFAULT_OUTPUT = Path(__file__).parents[2] / "generation" / "bundled"
 SHARD_SIZE = "14MB"
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 
 
-def defaults() -> dict[str, Any]:
-    """``atelier.json``: what a caller should ask for when nobody says otherwise."""
+def defaults(config: Config, icon_set: IconSet) -> dict[str, Any]:
+    """``atelier.json``: what can be asked for, and how, when nobody says otherwise."""
     return {
-        "name": "atelier-pictograms-small",
+        "name": f"atelier-pictograms-{config.name}",
         "num_inference_steps": 20,
         "guidance_scale": 7.5,
-        "width": 64,
-        "height": 64,
-        "subjects": [subject.names[0].removeprefix("the ") for subject in subjects()],
-        "backgrounds": list(BACKGROUNDS),
+        "width": config.picture_size,
+        "height": config.picture_size,
+        "subjects": [subject.title for subject in icon_set.subjects],
+        "backgrounds": list(COLOURS),
+        "styles": list(icon_set.styles),
     }
 
 
-def load_average(work: Path, config: str) -> TextToLatents:
+def load_average(work: Path, config: Config) -> TextToLatents:
     """The averaged networks of ``work/checkpoint.pt``."""
     networks = TextToLatents(config)
-    networks.load_state_dict(torch.load(work / "checkpoint.pt", weights_only=True)["average"])
+    state = torch.load(work / "checkpoint.pt", weights_only=True, map_location="cpu")
+    networks.load_state_dict(state["average"])
     return networks.eval()
 
 
-def export(work: Path, output: Path | None, config: str = "small") -> None:
+def export(work: Path, output: Path, config: Config, icon_set: IconSet) -> None:
     """Write the model to a new folder, then swap it in: whoever loads meanwhile sees one model or the other."""
-    output = output or DEFAULT_OUTPUT
+    output.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = output.with_name(f".{output.name}.new"), output.with_name(f".{output.name}.old")
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -52,7 +54,7 @@ def export(work: Path, output: Path | None, config: str = "small") -> None:
     (fresh / "tokenizer").mkdir()
     for name in TOKENIZER_FILES:  # as made: save_pretrained would add a second copy of the vocabulary
         shutil.copyfile(work / "tokenizer" / name, fresh / "tokenizer" / name)
-    write_json(fresh / "atelier.json", defaults())
+    write_json(fresh / "atelier.json", defaults(config, icon_set))
     tidy(fresh)
     if output.exists():
         output.rename(old)

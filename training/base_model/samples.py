@@ -38,6 +38,14 @@ PROMPTS = (
     "a train on a white background",
     "an umbrella on a green background",
     "the sun, purple background",
+    "two bears on a white background",
+    "a small snail on a pink background",
+    "a big smiley, yellow background",
+    "an alarm clock on the left, blue background",
+    "a rainbow on a white background",
+    "a cup of coffee, orange background",
+    "a gift",
+    "a koala on a green background",
 )
 
 
@@ -85,4 +93,5 @@ def draw_grid(work: Path, networks: TextToLatents, file: Path) -> None:
     """PROMPTS at the default guidance and steps, as one PNG."""
     file.parent.mkdir(parents=True, exist_ok=True)
     pipeline = build_pipeline(work, networks, build_noise_schedule())
+    pipeline.to(next(networks.parameters()).device)
     contact_sheet(draw(pipeline, PROMPTS)).save(file)

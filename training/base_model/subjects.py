@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
+ALSO_SHOW_HELD_OUT = ("camping", "desert")
+"""Icons with a tent and a cactus, which their names don't tell."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,11 @@ class Subject:
     icon: str
     names: tuple[str, ...]
 
+    @property
+    def title(self) -> str:
+        """The usual name without an article."""
+        return self.names[0].removeprefix("the ")
+
 
 def read_table(file: Path) -> list[tuple[str, str]]:
     """Lines ``key | value`` without the comments."""
@@ -23,17 +30,40 @@ def read_table(file: Path) -> list[tuple[str, str]]:
     return [(key.strip(), value.strip()) for key, value in (line.split("|") for line in lines)]
 
 
+def read_subjects(file_name: str) -> tuple[Subject, ...]:
+    """The subjects of one of this folder's tables ``icon | name, name``."""
+    table = read_table(HERE / file_name)
+    return tuple(Subject(icon, tuple(name.strip() for name in names.split(","))) for icon, names in table)
+
+
 @cache
 def subjects() -> tuple[Subject, ...]:
     """Everything the small model draws."""
-    table = read_table(HERE / "subjects.txt")
-    return tuple(Subject(icon, tuple(name.strip() for name in names.split(","))) for icon, names in table)
+    return read_subjects("subjects.txt")
+
+
+@cache
+def handwritten_subjects() -> tuple[Subject, ...]:
+    """The small model's subjects, and those whose label in emojibase is one of their names."""
+    return (*subjects(), *read_subjects("names.txt"))
+
+
+@cache
+def held_out_subjects() -> tuple[Subject, ...]:
+    """The subjects that stay unseen."""
+    return read_subjects("held_out.txt")
 
 
 @cache
 def held_out_icons() -> tuple[str, ...]:
     """Icons of the subjects that stay unseen."""
-    return tuple(icon for icon, _ in read_table(HERE / "held_out.txt"))
+    return tuple(subject.icon for subject in held_out_subjects())
+
+
+def is_held_out(icon: str) -> bool:
+    """Does the icon show a held-out subject, in any style or combination ("circus-tent")?"""
+    words = f"-{icon}-"
+    return icon in ALSO_SHOW_HELD_OUT or any(f"-{held_out}-" in words for held_out in held_out_icons())
 
 
 @cache

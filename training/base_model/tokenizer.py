@@ -7,16 +7,17 @@ a word, one entry per merge, then the two special tokens. All bytes are there, s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from training.base_model.captions import BACKGROUNDS, make_caption
-from training.base_model.data import emojibase_texts
-from training.base_model.subjects import rare_tokens, subjects
+from training.base_model.captions import caption
+from training.base_model.names import emojibase_texts
+from training.base_model.scenes import BACKGROUNDS, draw_scene
+from training.base_model.subjects import Subject, rare_tokens
 
 VOCABULARY_SIZE = 4096
 MODEL_MAX_LENGTH = 32
@@ -41,20 +42,22 @@ animal toy person man woman thing object food fruit plant flower vehicle buildin
 """
 
 
-def training_texts(packages: Path) -> Iterable[str]:
+def training_texts(packages: Path, subjects: Sequence[Subject], styles: Sequence[str]) -> Iterable[str]:
     """What the merges are learned from: emojibase's words, sampled captions and the words above."""
     for text in emojibase_texts(packages / "emojibase-data"):
         yield text.replace("_", " ")
     rng = np.random.default_rng(0)
     for number in range(CAPTION_SAMPLES):
-        yield make_caption(subjects()[number % len(subjects())], rng).text
-    names = [name for subject in subjects() for name in subject.names]
+        which = number % len(subjects)
+        style = styles[number % len(styles)] if len(styles) > 1 else None
+        yield caption(draw_scene(which, 0, rng), subjects[which], style, rng)
+    names = [name for subject in subjects for name in subject.names]
     for _ in range(WORD_REPEATS):
         yield from (WORDS, " ".join(BACKGROUNDS), " ".join(names))
 
 
-def learn_merges(texts: Iterable[str], count: int) -> list[tuple[str, str]]:
-    """The first ``count`` byte-pair merges, with CLIP's lower-casing and word splitting."""
+def learn_merges(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """More byte-pair merges than needed, the most useful first, with CLIP's lower-casing and word splitting."""
     stock = CLIPTokenizer(vocab={START: 0, END: 1}, merges=[]).backend_tokenizer
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix=END_OF_WORD))
     tokenizer.normalizer = normalizers.Sequence([stock.normalizer])
@@ -63,8 +66,7 @@ def learn_merges(texts: Iterable[str], count: int) -> list[tuple[str, str]]:
         vocab_size=VOCABULARY_SIZE * 2, min_frequency=2, end_of_word_suffix=END_OF_WORD, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
-    merges = [tuple(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]]
-    return [(first, second) for first, second in merges[:count]]
+    return [(first, second) for first, second in json.loads(tokenizer.to_str())["model"]["merges"]]
 
 
 def merges_of(word: str) -> list[tuple[str, str]]:
@@ -73,22 +75,28 @@ def merges_of(word: str) -> list[tuple[str, str]]:
     return [("".join(ends[:position]), ends[position]) for position in range(1, len(ends))]
 
 
-def build_vocabulary(packages: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def build_vocabulary(texts: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """``vocab.json`` and ``merges.txt`` as CLIP has them; rare tokens come last, where they disturb nothing."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    letters = [*alphabet, *(letter + END_OF_WORD for letter in alphabet)]
     rare = [merge for word in rare_tokens() for merge in merges_of(word)]
-    room = VOCABULARY_SIZE - 2 * len(alphabet) - len(rare) - 2
-    merges = [merge for merge in learn_merges(training_texts(packages), room + len(rare)) if merge not in rare]
-    merges = merges[:room] + rare
-    entries = [*alphabet, *(letter + END_OF_WORD for letter in alphabet), *("".join(merge) for merge in merges)]
-    entries = list(dict.fromkeys([*entries, START, END]))
-    return {entry: number for number, entry in enumerate(entries)}, merges
+    rare_entries = list(dict.fromkeys("".join(merge) for merge in rare))
+    learned = dict.fromkeys(letters)
+    merges: list[tuple[str, str]] = []
+    for merge in learn_merges(texts):
+        if len(learned) + len(rare_entries) + len((START, END)) == VOCABULARY_SIZE:
+            break
+        if "".join(merge) not in rare_entries:
+            merges.append(merge)
+            learned["".join(merge)] = None  # two merges can lead to the same entry
+    entries = [*learned, *rare_entries, START, END]
+    return {entry: number for number, entry in enumerate(entries)}, [*merges, *rare]
 
 
-def save_tokenizer(packages: Path, folder: Path) -> None:
-    """Write the files that ``CLIPTokenizer.from_pretrained(folder)`` needs."""
+def save_tokenizer(texts: Iterable[str], folder: Path) -> None:
+    """Learn from ``texts`` and write the files that ``CLIPTokenizer.from_pretrained(folder)`` needs."""
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary, merges = build_vocabulary(packages)
+    vocabulary, merges = build_vocabulary(texts)
     lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
     special = {"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END}
     config = {

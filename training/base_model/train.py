@@ -1,54 +1,50 @@
-"""Train the text encoder and the UNet together on cached latents, within a budget of minutes.
+"""Train the text encoder and the UNet together, within a budget of minutes, on a CPU or a CUDA GPU.
 
-Noise prediction is v-prediction (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512) with uniform
-timesteps and a plain mean squared error.
+Noise prediction is v-prediction (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512) with a plain
+mean squared error, most often at the noise levels that decide shapes (``timestep_shares``).
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import CLIPTokenizer
 
-from training.base_model.captions import BACKGROUNDS, make_caption
+from training.base_model.configs import Config
 from training.base_model.networks import TextToLatents, build_noise_schedule
 from training.base_model.samples import draw_grid
 from training.base_model.schedule import learning_rate_share, update_average
-from training.base_model.subjects import subjects
 
-BATCH = 32
-PEAK_LEARNING_RATE = 4e-4
 WEIGHT_DECAY = 0.01
-CAPTION_POOL = 200_000
+EVEN_SHARE, LOGIT_MEAN, LOGIT_DEVIATION = 0.25, -0.3, 0.9  # of timesteps, see timestep_shares
 SAVE_EVERY_S, SHOW_EVERY_S, LOG_EVERY_STEPS = 120, 600, 100
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Captions with what they say: token ids ``[n, 32]``, subject numbers ``[n]``, background numbers ``[n]``."""
+class TrainingSet(Protocol):
+    """Where batches come from."""
 
-    token_ids: Tensor
-    subject: Tensor
-    background: Tensor
+    def batch(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Latents ``[size, c, h, w]`` and token ids ``[size, 32]``."""
+        ...
 
 
 @dataclass
 class Run:
     """Everything that a checkpoint keeps."""
 
+    config: Config
     model: TextToLatents
     average: TextToLatents
     optimiser: torch.optim.Optimizer
     step: int = 0
     elapsed: float = 0.0
-    losses: list[float] = field(default_factory=list[float])
+    losses: list[Tensor] = field(default_factory=list[Tensor])
 
     def state(self) -> dict[str, Any]:
         """What ``restore`` takes."""
@@ -68,84 +64,132 @@ class Run:
         self.step, self.elapsed = state["step"], state["elapsed"]
 
 
-def new_run(config: str) -> Run:
-    """Fresh networks with their optimiser; only matrices outside the embeddings decay."""
+def new_run(config: Config, device: torch.device, start_from: Path | None = None) -> Run:
+    """Fresh networks, or those of a model folder, with their optimiser."""
     model, average = TextToLatents(config), TextToLatents(config)
+    if start_from is not None:
+        model.load_folder(start_from)
     average.load_state_dict(model.state_dict())
     average.requires_grad_(False).eval()
-    model.text_encoder.set_attn_implementation("eager")  # 5 % faster here; changes no result
+    model.text_encoder.set_attn_implementation("eager")  # 5 % faster on a CPU; changes no result
+    model.to(device)
+    average.to(device)
     named = list(model.named_parameters())
     # Decay would pull the embeddings of words that no caption has to zero: concept training needs them alive.
     decaying = [value for name, value in named if value.ndim > 1 and "embedding" not in name]
     others = [value for name, value in named if value.ndim <= 1 or "embedding" in name]
     groups = [{"params": decaying, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.99), fused=True)
-    return Run(model, average, optimiser)
+    optimiser = torch.optim.AdamW(groups, lr=config.peak_learning_rate, betas=(0.9, 0.99), fused=True)
+    return Run(config, model, average, optimiser)
 
 
-def make_rows(tokenizer: CLIPTokenizer, count: int, seed: int) -> Rows:
-    """Draw ``count`` captions, every subject equally often, and tokenise them once."""
-    rng = np.random.default_rng(seed)
-    subject = torch.arange(count) % len(subjects())
-    captions = [make_caption(subjects()[int(number)], rng) for number in subject]
-    colours = {name: number for number, name in enumerate(BACKGROUNDS)}
-    ids = tokenizer(
-        [caption.text for caption in captions],
-        padding="max_length",
-        truncation=True,
-        max_length=tokenizer.model_max_length,
-        return_tensors="pt",
-    ).input_ids
-    return Rows(ids.int(), subject, torch.tensor([colours[caption.background] for caption in captions]))
+def timestep_shares(count: int) -> Tensor:
+    """How often to train at each of ``count`` timesteps ``[count]``: a quarter evenly, the rest in the middle.
+
+    The middle is a logit-normal distribution (Esser et al. 2024, https://arxiv.org/abs/2403.03206): there the shapes
+    are decided. Even shares would give four steps of ten to almost pure noise, where only the background is.
+    """
+    position = (torch.arange(count) + 0.5) / count
+    logit = position.logit()
+    middle = torch.exp(-(((logit - LOGIT_MEAN) / LOGIT_DEVIATION) ** 2) / 2) / (position * (1 - position))
+    return EVEN_SHARE / count + (1 - EVEN_SHARE) * middle / middle.sum()
 
 
 def training_loss(model: TextToLatents, latents: Tensor, token_ids: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    """Mean squared error of v for latents ``[b, 4, 16, 16]`` at random timesteps."""
+    """Mean squared error of v for latents ``[b, c, h, w]`` at random timesteps."""
     noise = torch.randn_like(latents)
-    timesteps = torch.randint(len(alphas_cumprod), (len(latents),))
+    shares = timestep_shares(len(alphas_cumprod))
+    timesteps = torch.multinomial(shares, len(latents), replacement=True).to(latents.device)
     signal_share = alphas_cumprod[timesteps].view(-1, 1, 1, 1)
     signal, noise_level = signal_share.sqrt(), (1 - signal_share).sqrt()
-    # PyTorch's flash attention for CPUs is slow backwards: without it a step takes a quarter less time.
-    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+    with ExitStack() as stack:
+        stack.enter_context(torch.autocast(latents.device.type, torch.bfloat16))
+        if latents.device.type == "cpu":
+            # PyTorch's flash attention for CPUs is slow backwards: without it a step takes a quarter less time.
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         predicted = model(signal * latents + noise_level * noise, timesteps, token_ids)
     return (predicted.float() - (signal * noise - noise_level * latents)).square().mean()
 
 
-def train(work: Path, minutes: float, config: str, resume: bool, seed: int = 0) -> None:
-    """Train for ``minutes`` in all (time before a resume counts); see the log, ``grids/`` and ``checkpoint.pt``."""
+def train(
+    work: Path,
+    training_set: TrainingSet,
+    config: Config,
+    *,
+    minutes: float,
+    this_call_minutes: float | None = None,
+    start_from: Path | None = None,
+    device: torch.device,
+    compiled: bool = False,
+    seed: int = 0,
+) -> Run:
+    """Train for ``minutes`` in all; see the log, ``grids/`` and ``checkpoint.pt``, from which a further call goes on.
+
+    A call ends early after ``this_call_minutes``, with a checkpoint. The learning rate follows the share of
+    ``minutes`` that has gone by, so that the run ends when told, whatever else the machine does.
+    """
     torch.manual_seed(seed)
-    run = new_run(config)
-    if resume:
-        run.restore(torch.load(work / "checkpoint.pt", weights_only=True))
-    torch.manual_seed(seed + run.step)
-    tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
-    rows = make_rows(tokenizer, CAPTION_POOL, seed)
-    latents: Tensor = torch.load(work / "latents.pt", weights_only=True)
-    alphas_cumprod = build_noise_schedule().alphas_cumprod
+    run = new_run(config, device, start_from)
+    checkpoint = work / "checkpoint.pt"
+    if checkpoint.exists():
+        run.restore(torch.load(checkpoint, weights_only=True, map_location=device))
+        print(f"going on from step {run.step}, {run.elapsed / 60:.1f} minutes", flush=True)
+    alphas_cumprod = build_noise_schedule().alphas_cumprod.to(device)
+    if compiled:
+        compile_checked(run.model, *training_set.batch(config.batch, device), alphas_cumprod)
     before, start = run.elapsed, time.monotonic()
+    last = min(minutes * 60, before + 60 * (this_call_minutes or minutes))
     reporter = Reporter(work, run.elapsed, run.elapsed)
-    while run.elapsed < minutes * 60:
+    while run.elapsed < last:
+        rate = config.peak_learning_rate * learning_rate_share(run.elapsed / (minutes * 60), run.step)
         for group in run.optimiser.param_groups:
-            group["lr"] = PEAK_LEARNING_RATE * learning_rate_share(run.elapsed / (minutes * 60), run.step)
-        train_step(run, rows, latents, alphas_cumprod)
+            group["lr"] = rate
+        torch.manual_seed(seed + run.step)  # a run that goes on draws what it would have drawn uninterrupted
+        train_step(run, *training_set.batch(config.batch, device), alphas_cumprod)
         run.elapsed = before + time.monotonic() - start
         reporter.report(run)
     reporter.save(run)
     reporter.show(run)
+    return run
 
 
-def train_step(run: Run, rows: Rows, latents: Tensor, alphas_cumprod: Tensor) -> None:
-    """One step of the optimiser and the average on a random batch."""
-    chosen = torch.randint(len(rows.subject), (BATCH,))
-    variant = torch.randint(latents.shape[2], (BATCH,))
-    wanted = latents[rows.subject[chosen], rows.background[chosen], variant].float()
-    loss = training_loss(run.model, wanted, rows.token_ids[chosen].long(), alphas_cumprod)
+def learning(model: TextToLatents, latents: Tensor, token_ids: Tensor, alphas_cumprod: Tensor) -> set[str]:
+    """Names of the parameters that one step would move."""
+    training_loss(model, latents, token_ids, alphas_cumprod).backward()
+    names = {name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()}
+    model.zero_grad(set_to_none=True)
+    return names
+
+
+def compile_checked(model: TextToLatents, latents: Tensor, token_ids: Tensor, alphas_cumprod: Tensor) -> None:
+    """Compile the UNet; raise RuntimeError if parameters no longer learn.
+
+    torch 2.13 compiles this UNet under a CPU's autocast without a word, and 332 of its parameters get no gradient.
+    The loss falls all the same, because the text encoder does learn.
+    """
+    before = learning(model, latents, token_ids, alphas_cumprod)
+    model.compile_unet()
+    if lost := before - learning(model, latents, token_ids, alphas_cumprod):
+        message = f"compiled, {len(lost)} parameters get no gradient (one: {min(lost)}); train with --no-compile"
+        raise RuntimeError(message)
+
+
+def minutes_trained(checkpoint: Path) -> float:
+    """How much of the budget is used up."""
+    if not checkpoint.exists():
+        return 0.0
+    return torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["elapsed"] / 60
+
+
+def train_step(run: Run, latents: Tensor, token_ids: Tensor, alphas_cumprod: Tensor) -> None:
+    """One step of the optimiser and the average."""
+    loss = training_loss(run.model, latents, token_ids, alphas_cumprod)
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     run.optimiser.step()
     run.step += 1
-    run.losses.append(loss.item())
+    run.losses.append(loss.detach())  # not .item(): that would wait for the GPU at every step
     update_average(run.average, run.model, run.step)
 
 
@@ -160,8 +204,9 @@ class Reporter:
     def report(self, run: Run) -> None:
         """Whatever is due after a step."""
         if run.step % LOG_EVERY_STEPS == 0:
-            mean = sum(run.losses) / len(run.losses)
-            print(f"step {run.step} rows {run.step * BATCH} {run.elapsed:.0f} s loss {mean:.4f}", flush=True)
+            mean = torch.stack(run.losses).mean().item()
+            rows = run.step * run.config.batch
+            print(f"step {run.step} rows {rows} {run.elapsed:.0f} s loss {mean:.4f}", flush=True)
             run.losses.clear()
         if run.elapsed - self.saved > SAVE_EVERY_S:
             self.save(run)

@@ -1,0 +1,82 @@
+"""From SVGs to icons: a folder like an npm package, with pictograms of two shapes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("resvg_py")
+
+from training.base_model.data import allowed_names, crop_to_content, is_distinct, load_icon_set, load_style, make_icon
+from training.base_model.names import Entry
+
+RED_BAR = '<rect x="8" y="12" width="16" height="8" fill="#f00"/>'
+HALF_BLUE = '<rect width="32" height="32" fill="#00f" fill-opacity="0.5"/>'
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    """Two packages; as in the real ones, that of Fluent Emoji has no table of characters but its flat sister has."""
+    icons = {
+        "prefix": "any",
+        "width": 32,
+        "height": 32,
+        "icons": {"red-bar": {"body": RED_BAR}, "pane": {"body": HALF_BLUE}},
+        "aliases": {"bar": {"parent": "red-bar"}, "bar-right": {"parent": "red-bar", "hFlip": True}},
+    }
+    for package, characters in (
+        ("fluent-emoji", {}),
+        ("fluent-emoji-flat", {"1f534-fe0f": "red-bar", "1f535": "bar"}),
+    ):
+        folder = tmp_path / f"iconify-json-{package}"
+        folder.mkdir()
+        (folder / "icons.json").write_text(json.dumps(icons))
+        (folder / "chars.json").write_text(json.dumps(characters))
+    return tmp_path
+
+
+def test_aliases_are_icons_but_mirrored_ones_are_not(packages: Path) -> None:
+    svgs = load_icon_set(packages / "iconify-json-fluent-emoji")
+    assert set(svgs) == {"red-bar", "pane", "bar"}
+    assert svgs["bar"] == svgs["red-bar"]
+    assert 'viewBox="0 0 32 32"' in svgs["pane"]
+
+
+def test_icons_are_found_by_character_else_by_label(packages: Path) -> None:
+    entries = [Entry(hexcode, label, (), ()) for hexcode, label in (("1f534", "x"), ("1", "red bar"), ("2", "gone"))]
+    for style in ("fluent", "flat"):
+        assert set(load_style(packages, style, entries)) == {"1f534", "1"}
+
+
+def test_an_icon_fills_its_square_and_keeps_its_shape(packages: Path) -> None:
+    icon = make_icon(load_icon_set(packages / "iconify-json-fluent-emoji")["red-bar"], 32)
+    rows, columns = np.nonzero(icon[3].numpy() > 128)
+    # 16 wide and 8 high in the drawing: 32 wide and 16 high, in the middle.
+    assert (columns.min(), columns.max(), rows.min(), rows.max()) == (0, 31, 8, 23)
+    assert icon[:, 16, 16].tolist() == [255, 0, 0, 255]
+
+
+def test_icons_are_premultiplied(packages: Path) -> None:
+    icon = make_icon(load_icon_set(packages / "iconify-json-fluent-emoji")["pane"], 16)
+    assert icon[:, 8, 8].tolist() == pytest.approx([0, 0, 128, 128], abs=1)
+
+
+def test_cropping_keeps_a_centred_square() -> None:
+    icon = np.zeros((20, 20, 4), dtype=np.uint8)
+    icon[2:6, 10:18, 3] = 255
+    cropped = crop_to_content(icon)
+    assert cropped.shape == (8, 8, 4)
+    assert cropped[..., 3].any(axis=1).tolist() == [False, False, True, True, True, True, False, False]
+    assert cropped[2:6, :, 3].all()
+
+
+def test_families_and_right_facing_copies_are_not_taught() -> None:
+    labels = ("family of man and boy", "man walking facing right", "man walking", "fox")
+    assert [is_distinct(Entry("1", label, (), ())) for label in labels] == [False, False, True, True]
+
+
+def test_names_that_speak_of_held_out_subjects_are_dropped() -> None:
+    assert allowed_names(("bear", "my teddy bear", "content", "in a tent")) == ("bear", "content")

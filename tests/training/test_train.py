@@ -1,0 +1,125 @@
+"""Runs that are broken off and go on, with a clock that ticks once a step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from scipy import special, stats
+from torch import Tensor
+
+from training.base_model import train as train_module
+from training.base_model.configs import Config
+from training.base_model.networks import TextToLatents, build_noise_schedule
+from training.base_model.rows import Rows
+from training.base_model.train import Reporter, Run, minutes_trained, new_run, timestep_shares, train, training_loss
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute goes by at every look, no pictures are drawn, and losses are kept."""
+    ticks = iter(range(10_000))
+    monkeypatch.setattr(train_module.time, "monotonic", lambda: 60.0 * next(ticks))
+    monkeypatch.setattr(Reporter, "show", lambda *_: None)
+
+
+@pytest.fixture
+def rows(tiny: Config) -> Rows:
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(20, 4, 8, 8, generator=generator).half()
+    return Rows(latents, torch.randint(4096, (20, 4, 32), generator=generator))
+
+
+def run_pieces(work: Path, rows: Rows, tiny: Config, minutes: list[float]) -> Run:
+    work.mkdir()
+    for part in minutes:
+        run = train(work, rows, tiny, minutes=6, this_call_minutes=part, device=CPU)
+    return run
+
+
+def test_pieces_give_what_one_run_gives(tmp_path: Path, rows: Rows, tiny: Config) -> None:
+    whole = run_pieces(tmp_path / "whole", rows, tiny, [6])
+    pieces = run_pieces(tmp_path / "pieces", rows, tiny, [2, 1, 3])
+    assert whole.step == pieces.step == 6
+    assert pieces.losses[-1].item() == pytest.approx(whole.losses[-1].item(), rel=1e-5)
+    for name, value in whole.average.state_dict().items():
+        assert torch.allclose(pieces.average.state_dict()[name], value, atol=1e-6), name
+
+
+def test_a_call_ends_when_told_and_the_next_ends_the_run(tmp_path: Path, rows: Rows, tiny: Config) -> None:
+    assert minutes_trained(tmp_path / "checkpoint.pt") == 0
+    first = train(tmp_path, rows, tiny, minutes=6, this_call_minutes=4, device=CPU)
+    assert (first.step, minutes_trained(tmp_path / "checkpoint.pt")) == (4, 4)
+    second = train(tmp_path, rows, tiny, minutes=6, this_call_minutes=4, device=CPU)
+    assert (second.step, minutes_trained(tmp_path / "checkpoint.pt")) == (6, 6)
+    assert train(tmp_path, rows, tiny, minutes=6, device=CPU).step == 6  # nothing is left to do
+
+
+def test_only_matrices_outside_the_embeddings_decay(tiny: Config) -> None:
+    run = new_run(tiny, CPU)
+    decaying, others = run.optimiser.param_groups
+    assert decaying["weight_decay"] > 0 == others["weight_decay"]
+    token_table = run.model.text_encoder.get_input_embeddings().weight
+    assert any(value is token_table for value in others["params"])
+    assert any(value is run.model.unet.conv_in.weight for value in decaying["params"])
+    counted = sum(len(group["params"]) for group in run.optimiser.param_groups)
+    assert counted == len(list(run.model.parameters()))
+
+
+class Oracle(TextToLatents):
+    """Knows the latents (all of them 0.5), so that it can say v."""
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, token_ids: Tensor) -> Tensor:
+        alphas = build_noise_schedule().alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        noise = (noisy - alphas.sqrt() * 0.5) / (1 - alphas).sqrt()
+        return alphas.sqrt() * noise - (1 - alphas).sqrt() * 0.5  # Salimans & Ho 2022, appendix D
+
+
+def test_whoever_knows_v_has_no_loss(tiny: Config) -> None:
+    alphas = build_noise_schedule().alphas_cumprod
+    latents, token_ids = torch.full((64, 4, 8, 8), 0.5), torch.zeros(64, 32, dtype=torch.long)
+    torch.manual_seed(0)
+    assert training_loss(Oracle(tiny), latents, token_ids, alphas) < 1e-6
+    assert training_loss(TextToLatents(tiny), latents, token_ids, alphas) > 0.1
+
+
+def test_training_lowers_the_loss(tmp_path: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_module, "learning_rate_share", lambda *_: 1.0)
+    one = Rows(torch.ones(1, 4, 8, 8).half(), torch.zeros(1, 4, 32, dtype=torch.long))
+    run = train(tmp_path, one, tiny, minutes=25, device=CPU)
+    losses = torch.stack(run.losses)
+    assert losses[-6:].mean() < 0.8 * losses[:6].mean()
+
+
+def test_compiling_that_loses_gradients_stops_the_run(
+    tmp_path: Path, rows: Rows, tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TextToLatents, "compile_unet", lambda model: model.unet.conv_in.requires_grad_(False))
+    with pytest.raises(RuntimeError, match=r"2 parameters get no gradient \(one: unet.conv_in.bias\).*--no-compile"):
+        train(tmp_path, rows, tiny, minutes=6, device=CPU, compiled=True)
+
+
+def test_compiling_that_loses_nothing_goes_on(
+    tmp_path: Path, rows: Rows, tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[TextToLatents] = []
+
+    def note(model: TextToLatents) -> None:
+        compiled.append(model)
+
+    monkeypatch.setattr(TextToLatents, "compile_unet", note)
+    run = train(tmp_path, rows, tiny, minutes=2, device=CPU, compiled=True)
+    assert (compiled, run.step) == ([run.model], 2)
+
+
+def test_timesteps_that_decide_shapes_come_most_often() -> None:
+    shares = timestep_shares(1000)
+    assert shares.sum() == pytest.approx(1, abs=1e-5)
+    assert shares.min() > 0.2 / 1000  # a quarter of them falls on all timesteps alike
+    # scipy's logit-normal: the logit of the position is normal with mean -0.3 and deviation 0.9.
+    middle = stats.norm(-0.3, 0.9)
+    wanted = 0.75 * (middle.cdf(special.logit(0.65)) - middle.cdf(special.logit(0.2))) + 0.25 * 0.45
+    assert shares[200:650].sum() == pytest.approx(wanted, abs=2e-3)
