@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from training.base_model.autoencoder import (
+    PICTURES_PER_HELD_OUT_ICON,
     build_autoencoder,
     decode,
     draw_pictures,
@@ -46,7 +48,7 @@ def test_held_out_icons_are_never_trained_on(icon_set: IconSet) -> None:
 
 def test_held_out_pictures_are_always_the_same(icon_set: IconSet) -> None:
     first, again = (held_out_pictures(icon_set, CPU) for _ in range(2))
-    assert first.shape == (8, 3, 16, 16)
+    assert first.shape == (2 * PICTURES_PER_HELD_OUT_ICON, 3, 16, 16)
     assert torch.equal(first, again)
 
 
@@ -101,3 +103,39 @@ def test_training_scales_latents_to_unit_deviation(tmp_path: Path, tiny: Config,
         deviation = (encode(model, pictures) * model.config["scaling_factor"]).std().item()
     assert deviation == pytest.approx(1, rel=0.15)
     assert (tmp_path / "autoencoder.png").exists()
+
+
+def test_compiling_that_loses_gradients_stops_the_run(
+    tmp_path: Path, tiny: Config, icon_set: IconSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nn.Module, "compile", lambda part: part.layers[0].requires_grad_(False))
+    with pytest.raises(RuntimeError, match=r"4 parameters get no gradient \(one: decoder.layers.0.bias\)"):
+        train_autoencoder(tmp_path, icon_set, tiny, minutes=0.005, device=CPU, compiled=True)
+    assert not (tmp_path / "autoencoder").exists()
+
+
+def test_minutes_are_those_of_training_not_of_compiling(
+    tmp_path: Path,
+    tiny: Config,
+    icon_set: IconSet,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from training.base_model import autoencoder
+
+    now, compiled, compute = [0.0], [0], autoencoder.autoencoder_loss
+
+    def count(_: nn.Module) -> None:
+        compiled[0] += 1
+
+    def slow_loss(*arguments: object) -> Tensor:
+        first = compiled[0] > 0 and now[0] < 120
+        now[0] += 120 if first else 1  # what is compiled is compiled at its first use
+        return compute(*arguments)
+
+    monkeypatch.setattr(nn.Module, "compile", count)
+    monkeypatch.setattr(autoencoder, "autoencoder_loss", slow_loss)
+    monkeypatch.setattr(autoencoder.time, "monotonic", lambda: now[0])
+    train_autoencoder(tmp_path, icon_set, tiny, minutes=0.1, device=CPU, compiled=True)
+    assert compiled == [2]
+    assert capsys.readouterr().out.splitlines()[-1].startswith("6 steps")

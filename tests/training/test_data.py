@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 pytest.importorskip("resvg_py")
 
-from training.base_model.data import allowed_names, crop_to_content, is_distinct, load_icon_set, load_style, make_icon
+from training.base_model.configs import STYLES, Config
+from training.base_model.data import (
+    allowed_names,
+    build_icon_set,
+    crop_to_content,
+    is_distinct,
+    load_icon_set,
+    load_style,
+    make_icon,
+)
+from training.base_model.icons import present
 from training.base_model.names import Entry
+from training.base_model.subjects import handwritten_subjects, held_out_subjects
 
 RED_BAR = '<rect x="8" y="12" width="16" height="8" fill="#f00"/>'
 HALF_BLUE = '<rect width="32" height="32" fill="#00f" fill-opacity="0.5"/>'
@@ -80,3 +94,44 @@ def test_families_and_right_facing_copies_are_not_taught() -> None:
 
 def test_names_that_speak_of_held_out_subjects_are_dropped() -> None:
     assert allowed_names(("bear", "my teddy bear", "content", "in a tent")) == ("bear", "content")
+
+
+SHOWN = {"fox": (250, 0, 0), "bear": (0, 250, 0)}
+KEPT_OUT = {"tent": (0, 0, 250), "circus-tent": (0, 0, 240), "camping": (0, 0, 230)}
+
+
+def write_json(file: Path, content: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def all_packages(tmp_path: Path) -> Path:
+    """Every package: all names that the tables here have, but only the icons above, each of its own colour."""
+    tabled = [subject.icon for subject in (*handwritten_subjects(), *held_out_subjects())]
+    hexcodes = {
+        name: f"{0x1F000 + number:x}" for number, name in enumerate(dict.fromkeys([*tabled, *SHOWN, *KEPT_OUT]))
+    }
+    colours = SHOWN | KEPT_OUT
+    bodies = {name: {"body": f'<rect width="16" height="16" fill="rgb{rgb}"/>'} for name, rgb in colours.items()}
+    for package in STYLES.values():
+        write_json(tmp_path / package / "icons.json", {"icons": bodies})
+        write_json(tmp_path / package / "chars.json", {hexcode: name for name, hexcode in hexcodes.items()})
+    entries = [{"hexcode": hexcodes[name], "label": name.replace("-", " "), "group": 3} for name in colours]
+    write_json(tmp_path / "emojibase-data" / "en" / "data.json", entries)
+    return tmp_path
+
+
+def colours_of(icons: Tensor) -> set[tuple[int, ...]]:
+    """The colours in the middle of the icons ``[..., 4, n, n]`` that there are."""
+    return {tuple(icon[:3, 8, 8].tolist()) for icon in icons[present(icons)]}
+
+
+@pytest.mark.parametrize("every_subject", [False, True])
+def test_held_out_icons_are_only_to_measure_with(all_packages: Path, tiny: Config, every_subject: bool) -> None:
+    icon_set = build_icon_set(all_packages, replace(tiny, every_subject=every_subject))
+    shown = set(SHOWN.values())
+    assert colours_of(icon_set.others) == shown  # in the styles that the configuration doesn't teach
+    assert colours_of(icon_set.icons) == shown
+    assert colours_of(icon_set.held_out_icons) == {KEPT_OUT["tent"]}
+    assert not {subject.icon for subject in icon_set.subjects} & set(KEPT_OUT)

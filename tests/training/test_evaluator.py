@@ -13,6 +13,7 @@ from training.base_model import evaluator_training
 from training.base_model.evaluator import BACKGROUND_LABELS, Evaluator, Judgement, cut_out, shrink
 from training.base_model.evaluator_training import (
     draw_numbers,
+    log_prior,
     make_batch,
     own_accuracy,
     pairs_present,
@@ -113,6 +114,19 @@ def test_backgrounds_are_what_the_labels_say() -> None:
     assert red.argmax() == 0
     assert blue.argmax() == 2
     assert any(BACKGROUND_LABELS[int(label)] == "other" for label in batch.background)
+
+
+def test_what_was_shown_more_often_is_not_expected_more() -> None:
+    pairs = pairs_present(shapes().icons)
+    shares = log_prior(pairs, [(1, 0)], 3).exp()
+    assert shares.tolist() == pytest.approx([0.25, 0.625, 0.125])  # half for subject 1, a quarter of half per icon
+    judge = Evaluator(["disc", "diamond", "stripes"], ["plain"])
+    pictures = torch.rand(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        learning = judge.train()(pictures).subject
+        judge.log_prior.copy_(shares.log())
+        assert torch.equal(judge(pictures).subject, learning)
+        torch.testing.assert_close(judge.eval()(pictures).subject, learning - shares.log())
 
 
 class Always(Evaluator):

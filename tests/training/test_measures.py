@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,17 @@ class Reader(Evaluator):
         first = pictures[:, :, 0, 0].round().long()
         subject = torch.nn.functional.one_hot(first[:, 0], 3).float()
         background = torch.nn.functional.one_hot(first[:, 1], len(BACKGROUND_LABELS)).float()
-        return Judgement(subject, torch.zeros(count, 1), background, subject, subject)
+        style = torch.tensor([[0.0, 1.0]]).expand(count, 2)
+        return Judgement(subject, style, background, subject, subject)
+
+
+class Painter(Reader):
+    """A judge to whom pictures of one background colour are alike."""
+
+    def forward(self, pictures: Tensor) -> Judgement:
+        colour = torch.nn.functional.normalize(pictures[:, :, 0, 0], dim=-1)
+        empty = torch.zeros(len(pictures), 3)
+        return Judgement(empty, empty, empty, empty, torch.nn.functional.pad(colour, (0, 125)))
 
 
 def picture(subject: int, background: str) -> Tensor:
@@ -47,8 +58,8 @@ def pipeline() -> StableDiffusionPipeline:
 
 @pytest.fixture
 def bench(pipeline: StableDiffusionPipeline) -> Bench:
-    judge = Reader(["fox", "apple", "the sun"], ["noto"])  # in another order than the subjects
-    return Bench(pipeline, judge, SUBJECTS, torch.zeros(3, 1, 4, 64, 64, dtype=torch.uint8), 2, 7.5)
+    judge = Reader(["fox", "apple", "the sun"], ["flat", "noto"])  # in another order than the subjects
+    return Bench(pipeline, judge, SUBJECTS, torch.full((3, 1, 4, 64, 64), 255, dtype=torch.uint8), ("noto",), 2, 7.5)
 
 
 def canned(monkeypatch: pytest.MonkeyPatch, pictures: Sequence[Tensor]) -> list[list[str]]:
@@ -101,12 +112,31 @@ def test_a_combination_needs_both(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     assert found.subject.value == 1.0
     assert found.background.value == 0.5
     assert found.both.value == 0.5
+    assert found.style is None
+
+
+def test_with_styles_a_combination_needs_style_and_background(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    icons = torch.full((3, 2, 4, 8, 8), 255, dtype=torch.uint8)
+    icons[1, 0] = 0  # the fox is there in the second style only
+    bench = dataclasses.replace(bench, styles=("flat", "noto"), icons=icons)
+    asked = canned(monkeypatch, [picture(1, "red"), picture(1, "red"), picture(0, "red")])
+    found = measures.combine(bench, [0, 0, 1], ["red", "red", "red"])
+    assert asked[0] == [
+        "an apple in flat style on a red background",
+        "an apple in noto style on a red background",
+        "a fox in noto style on a red background",
+    ]
+    assert found.style is not None
+    assert found.style.value == pytest.approx(2 / 3)  # Reader always says the second style
+    assert found.both.value == pytest.approx(2 / 3)
 
 
 def test_pairs_of_training_and_pairs_that_it_never_had(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs: list[tuple[int, str]] = []
 
-    def combine(bench: Bench, numbers: Sequence[int], backgrounds: Sequence[str]) -> Combination | None:
+    def combine(
+        bench: Bench, numbers: Sequence[int], backgrounds: Sequence[str], guidance_scale: float | None = None
+    ) -> Combination | None:
         pairs.extend(zip(numbers, backgrounds, strict=True))
         return None
 
@@ -144,3 +174,33 @@ def test_the_most_frequent_colour_is_named(bench: Bench, monkeypatch: pytest.Mon
     found = measures.avoid_colour(bench, plain, 2)
     assert (found.colour, negatives) == ("white", ["white background", "a photo of a violin"])
     assert (found.unrelated.value, found.named.value, found.times_fewer.value) == (0.75, 0.25, 3.0)
+
+
+def test_a_remix_starts_from_one_subject_and_asks_for_another(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, list[str]]] = []
+
+    def redraw(bench: Bench, pictures: Tensor, prompts: Sequence[str], strength: float) -> Tensor:
+        asked.append((strength, list(prompts)))
+        return pictures if strength < 0.5 else pictures.flip(0)
+
+    monkeypatch.setattr(measures, "redraw", redraw)
+    monkeypatch.setattr(measures, "cut_out", lambda pictures: pictures)
+    icons = torch.zeros(3, 1, 4, 64, 64, dtype=torch.uint8)  # nothing but background
+    judge = Painter(bench.judge.subjects, bench.judge.styles)
+    steps = measures.remix(dataclasses.replace(bench, icons=icons, judge=judge), (0.2, 0.8), count=6)
+    assert [strength for strength, _ in asked] == [0.2, 0.8]
+    started = ["an apple", "a fox", "the sun"] * 2
+    assert all(then != first for then, first in zip(asked[0][1], started, strict=True))
+    assert steps[0].to_start.value == pytest.approx(1.0)
+    assert steps[1].to_start.value < 1.0
+    assert steps[0].to_start.count == 6
+
+
+def test_mottling_is_the_deviation_of_the_border() -> None:
+    flat = torch.full((1, 3, 16, 16), 0.2)
+    assert measures.mottling(flat) == pytest.approx(0, abs=1e-4)
+    inside = flat.clone()
+    inside[:, :, 6:10, 6:10] = 1.0
+    assert measures.mottling(inside) == pytest.approx(0, abs=1e-4)
+    stripes = torch.where(torch.arange(16) % 2 == 0, 0.1, -0.1).expand(1, 3, 16, 16)
+    assert measures.mottling(stripes) == pytest.approx(0.1 * 127.5, rel=0.02)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from training.base_model.autoencoder import encode, load_autoencoder
+from training.base_model.autoencoder import encode, load_autoencoder, train_autoencoder
 from training.base_model.configs import Config
 from training.base_model.icons import IconSet
 from training.base_model.pictures import arrange
 from training.base_model.rows import (
     LiveRows,
     Rows,
+    check_rows,
     draw_scenes,
     load_rows,
     make_rows,
@@ -80,8 +83,8 @@ def test_batches_pair_latents_with_their_own_captions() -> None:
 
 
 def test_cached_rows_are_the_scenes_encoded(work: Path, tiny: Config, icon_set: IconSet) -> None:
-    make_rows(work, icon_set, 20, None, live=False)
-    rows = load_rows(work, icon_set, LATENT_SHAPE, CPU)
+    make_rows(work, icon_set, tiny, None, live=False)
+    rows = load_rows(work, icon_set, tiny, CPU)
     assert isinstance(rows, Rows)
     assert rows.latents.shape == (20, *LATENT_SHAPE)
     content = torch.load(work / "rows.pt", weights_only=True)
@@ -93,9 +96,9 @@ def test_cached_rows_are_the_scenes_encoded(work: Path, tiny: Config, icon_set: 
     assert torch.allclose(rows.latents.float(), wanted, atol=1e-2)
 
 
-def test_live_rows_change_and_keep_their_captions(work: Path, icon_set: IconSet) -> None:
-    make_rows(work, icon_set, 20, None, live=True)
-    rows = load_rows(work, icon_set, LATENT_SHAPE, CPU)
+def test_live_rows_change_and_keep_their_captions(work: Path, tiny: Config, icon_set: IconSet) -> None:
+    make_rows(work, icon_set, tiny, None, live=True)
+    rows = load_rows(work, icon_set, tiny, CPU)
     assert isinstance(rows, LiveRows)
     before, token_ids = rows.rows.latents.clone(), rows.rows.token_ids.clone()
     latents, said = rows.batch(80, CPU)  # draws 10 anew
@@ -106,3 +109,41 @@ def test_live_rows_change_and_keep_their_captions(work: Path, icon_set: IconSet)
     rows.batch(80, CPU)
     assert (rows.rows.latents != before).flatten(1).any(1).all()
     assert torch.equal(rows.rows.token_ids, token_ids)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_rows_of_something_else_are_refused(work: Path, tiny: Config, icon_set: IconSet, live: bool) -> None:
+    make_rows(work, icon_set, tiny, None, live=live)
+    check_rows(work, icon_set, tiny)
+    with pytest.raises(RuntimeError, match=r"rows.pt .*another configuration: delete it and checkpoint.pt"):
+        load_rows(work, icon_set, replace(tiny, name="large"), CPU)
+    repainted = icon_set.icons.clone()
+    repainted[0, 0, 0, 8, 8] += 1
+    renamed = (Subject("fox", ("vixen",)), *icon_set.subjects[1:])
+    for changed in (replace(icon_set, icons=repainted), replace(icon_set, subjects=renamed)):
+        with pytest.raises(RuntimeError, match=r"another icons.pack: delete"):
+            load_rows(work, changed, tiny, CPU)
+
+
+def test_rows_that_do_not_say_what_they_are_made_of_are_refused(work: Path, tiny: Config, icon_set: IconSet) -> None:
+    make_rows(work, icon_set, tiny, None, live=True)
+    content = torch.load(work / "rows.pt", weights_only=True)
+    del content["made_of"]
+    torch.save(content, work / "rows.pt")
+    with pytest.raises(RuntimeError, match=r"another configuration and icons.pack: delete"):
+        check_rows(work, icon_set, tiny)
+
+
+def test_cached_latents_need_their_encoder_but_any_decoder(work: Path, tiny: Config, icon_set: IconSet) -> None:
+    make_rows(work, icon_set, tiny, None, live=False)
+    train_autoencoder(work, icon_set, tiny, minutes=0.002, device=CPU, decoder_only=True)
+    check_rows(work, icon_set, tiny)
+    train_autoencoder(work, icon_set, tiny, minutes=0.002, device=CPU)
+    with pytest.raises(RuntimeError, match="another autoencoder: delete"):
+        check_rows(work, icon_set, tiny)
+
+
+def test_live_rows_are_encoded_by_whatever_encoder_there_is(work: Path, tiny: Config, icon_set: IconSet) -> None:
+    make_rows(work, icon_set, tiny, None, live=True)
+    train_autoencoder(work, icon_set, tiny, minutes=0.002, device=CPU)
+    check_rows(work, icon_set, tiny)

@@ -1,8 +1,11 @@
-"""Runs that are broken off and go on, with a clock that ticks once a step."""
+"""Runs that are broken off and go on, with a clock that only work moves."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,17 +16,54 @@ from training.base_model import train as train_module
 from training.base_model.configs import Config
 from training.base_model.networks import TextToLatents, build_noise_schedule
 from training.base_model.rows import Rows
-from training.base_model.train import Reporter, Run, minutes_trained, new_run, timestep_shares, train, training_loss
+from training.base_model.train import (
+    ENDING_S,
+    Reporter,
+    Run,
+    minutes_trained,
+    new_run,
+    timestep_shares,
+    train,
+    training_loss,
+)
 
 CPU = torch.device("cpu")
 
 
+@dataclass
+class Clock:
+    """Says what time it is."""
+
+    now: float = 1000.0
+    step: float = 60.0
+    """What a training step takes."""
+
+    def after(self, minutes: float) -> float:
+        """The deadline that leaves so many minutes for training."""
+        return self.now + 60 * minutes + ENDING_S
+
+    def takes(self, seconds: float) -> Callable[..., None]:
+        """Something that does nothing but take so long."""
+
+        def work(*_: object) -> None:
+            self.now += seconds
+
+        return work
+
+
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute goes by at every look, no pictures are drawn, and losses are kept."""
-    ticks = iter(range(10_000))
-    monkeypatch.setattr(train_module.time, "monotonic", lambda: 60.0 * next(ticks))
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A step takes a minute, all else no time, and no pictures are drawn."""
+    clock, step = Clock(), train_module.train_step
+
+    def train_step(*arguments: Any) -> None:
+        step(*arguments)
+        clock.now += clock.step
+
+    monkeypatch.setattr(train_module, "train_step", train_step)
+    monkeypatch.setattr(train_module.time, "monotonic", lambda: clock.now)
     monkeypatch.setattr(Reporter, "show", lambda *_: None)
+    return clock
 
 
 @pytest.fixture
@@ -33,29 +73,69 @@ def rows(tiny: Config) -> Rows:
     return Rows(latents, torch.randint(4096, (20, 4, 32), generator=generator))
 
 
-def run_pieces(work: Path, rows: Rows, tiny: Config, minutes: list[float]) -> Run:
-    work.mkdir()
-    for part in minutes:
-        run = train(work, rows, tiny, minutes=6, this_call_minutes=part, device=CPU)
-    return run
-
-
-def test_pieces_give_what_one_run_gives(tmp_path: Path, rows: Rows, tiny: Config) -> None:
-    whole = run_pieces(tmp_path / "whole", rows, tiny, [6])
-    pieces = run_pieces(tmp_path / "pieces", rows, tiny, [2, 1, 3])
+def test_pieces_give_what_one_run_gives(tmp_path: Path, rows: Rows, tiny: Config, clock: Clock) -> None:
+    for folder in ("whole", "pieces"):
+        (tmp_path / folder).mkdir()
+    whole = train(tmp_path / "whole", rows, tiny, minutes=6, device=CPU)
+    for minutes in (2, 1, 3):
+        deadline = clock.after(minutes)
+        pieces = train(tmp_path / "pieces", rows, tiny, minutes=6, deadline=deadline, device=CPU)
     assert whole.step == pieces.step == 6
     assert pieces.losses[-1].item() == pytest.approx(whole.losses[-1].item(), rel=1e-5)
     for name, value in whole.average.state_dict().items():
         assert torch.allclose(pieces.average.state_dict()[name], value, atol=1e-6), name
 
 
-def test_a_call_ends_when_told_and_the_next_ends_the_run(tmp_path: Path, rows: Rows, tiny: Config) -> None:
-    assert minutes_trained(tmp_path / "checkpoint.pt") == 0
-    first = train(tmp_path, rows, tiny, minutes=6, this_call_minutes=4, device=CPU)
-    assert (first.step, minutes_trained(tmp_path / "checkpoint.pt")) == (4, 4)
-    second = train(tmp_path, rows, tiny, minutes=6, this_call_minutes=4, device=CPU)
-    assert (second.step, minutes_trained(tmp_path / "checkpoint.pt")) == (6, 6)
+def test_a_call_ends_when_told_and_the_next_ends_the_run(
+    tmp_path: Path, rows: Rows, tiny: Config, clock: Clock
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    assert minutes_trained(checkpoint, tiny) == 0
+    first = train(tmp_path, rows, tiny, minutes=6, deadline=clock.after(4), device=CPU)
+    assert (first.step, minutes_trained(checkpoint, tiny)) == (4, 4)
+    second = train(tmp_path, rows, tiny, minutes=6, deadline=clock.after(4), device=CPU)
+    assert (second.step, minutes_trained(checkpoint, tiny)) == (6, 6)
     assert train(tmp_path, rows, tiny, minutes=6, device=CPU).step == 6  # nothing is left to do
+
+
+def test_a_deadline_is_for_everything_that_a_call_does(
+    tmp_path: Path, rows: Rows, tiny: Config, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock.step = 1.0
+    monkeypatch.setattr(TextToLatents, "compile_unet", clock.takes(100))
+    monkeypatch.setattr(Run, "restore", clock.takes(5))
+    monkeypatch.setattr(Reporter, "show", clock.takes(15))
+    deadline = clock.now + 130
+    run = train(tmp_path, rows, tiny, minutes=6, deadline=deadline, device=CPU, compiled=True)
+    assert deadline - 10 < clock.now <= deadline
+    assert run.elapsed == run.step == 10  # of training alone: the learning rate knows nothing of compiling
+    restored = train(tmp_path, rows, tiny, minutes=6, deadline=clock.now + 127, device=CPU, compiled=True)
+    assert restored.elapsed == 2
+
+
+def test_a_call_that_only_compiles_writes_nothing(
+    tmp_path: Path, rows: Rows, tiny: Config, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TextToLatents, "compile_unet", clock.takes(100))
+    run = train(tmp_path, rows, tiny, minutes=6, deadline=clock.now + 110, device=CPU, compiled=True)
+    assert (run.step, list(tmp_path.iterdir())) == (0, [])
+
+
+def test_a_run_of_another_configuration_is_refused(tmp_path: Path, rows: Rows, tiny: Config) -> None:
+    checkpoint, large = tmp_path / "checkpoint.pt", replace(tiny, name="large")
+    train(tmp_path, rows, tiny, minutes=1, device=CPU)
+    for use in (
+        lambda: train(tmp_path, rows, large, minutes=2, device=CPU),
+        lambda: minutes_trained(checkpoint, large),
+    ):
+        with pytest.raises(
+            RuntimeError, match=r"checkpoint.pt is a run of the configuration tiny, not large: delete"
+        ):
+            use()
+    state = torch.load(checkpoint, weights_only=True)
+    del state["config"]  # as checkpoints once were
+    torch.save(state, checkpoint)
+    assert minutes_trained(checkpoint, large) == 1
 
 
 def test_only_matrices_outside_the_embeddings_decay(tiny: Config) -> None:

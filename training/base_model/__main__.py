@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+# ruff: noqa: E402 - the clock starts before the imports: torch and diffusers alone can take half a minute
+import time
+
+STARTED = time.monotonic()
+
 import argparse
+import math
 from pathlib import Path
 
 import torch
@@ -20,7 +26,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--minutes", type=float, help="whole budget of the step (of `all`: of its training)")
     parser.add_argument(
-        "--this-call-minutes", type=float, help="`train` and `all` then stop, to go on when called again"
+        "--this-call-minutes",
+        type=float,
+        default=math.inf,
+        help="since the start of the program: `train` and `all` stop by then, to go on when called again",
     )
     parser.add_argument("--start-from", type=Path, help="a model folder to go on from; give it to every step")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="default: on a GPU")
@@ -43,7 +52,7 @@ def main() -> None:
         device=torch.device(kind),
         compiled=kind == "cuda" if arguments.compile is None else arguments.compile,
         minutes=arguments.minutes,
-        this_call_minutes=arguments.this_call_minutes,
+        deadline=STARTED + 60 * arguments.this_call_minutes,
         start_from=arguments.start_from,
     )
     take_over(order)

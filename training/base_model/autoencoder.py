@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from PIL import Image
 from torch import Tensor, nn
 
+from training.base_model.compiling import compile_checked
 from training.base_model.configs import Config
 from training.base_model.icons import IconSet, present
 from training.base_model.pictures import over, place_icons, uniform
@@ -26,7 +28,7 @@ PEAK_LEARNING_RATE = 2e-3
 LATENT_NOISE = 0.05  # the decoder must not depend on the last digit of what diffusion draws
 LOG_EVERY_STEPS = 100
 WHITE_SHARE, GRADIENT_SHARE = 0.33, 0.2  # of backgrounds; the others are of one colour, any
-PICTURES_PER_HELD_OUT_ICON = 4
+PICTURES_PER_HELD_OUT_ICON = 16
 
 
 def build_autoencoder(config: Config) -> AutoencoderTiny:
@@ -118,6 +120,12 @@ def autoencoder_loss(model: AutoencoderTiny, pictures: Tensor) -> Tensor:
     return reconstruction_loss(made.float(), pictures) + 1e-3 * latents.float().square().mean()
 
 
+def compile_autoencoder(model: AutoencoderTiny) -> None:
+    """Run both halves through ``torch.compile`` from now on."""
+    model.encoder.compile()
+    model.decoder.compile()
+
+
 def train_autoencoder(
     work: Path,
     icon_set: IconSet,
@@ -129,7 +137,7 @@ def train_autoencoder(
     decoder_only: bool = False,
     seed: int = 0,
 ) -> None:
-    """Train for ``minutes`` and save to ``work/autoencoder``.
+    """Train for ``minutes``, not counting what compiling takes, and save to ``work/autoencoder``.
 
     With ``decoder_only`` go on with what lies there but leave the encoder as it is, so that latents cached
     meanwhile, and a diffusion model that learns them, stay valid.
@@ -141,17 +149,20 @@ def train_autoencoder(
     nn.Module.to(model, device)
     model.encoder.requires_grad_(not decoder_only)
     average = copy.deepcopy(model).eval()
+
+    def loss_of_a_batch() -> Tensor:
+        chosen = torch.randint(len(icons), (config.autoencoder_batch,), generator=generator, device=device)
+        return autoencoder_loss(model, draw_pictures(icons[chosen], generator))
+
     if compiled:
-        model.encoder.compile()
-        model.decoder.compile()
+        compile_checked(model, partial(compile_autoencoder, model), loss_of_a_batch)
     learning = [value for value in model.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(learning, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
     start, step = time.monotonic(), 0
     while (elapsed := time.monotonic() - start) < minutes * 60:
         for group in optimiser.param_groups:
             group["lr"] = PEAK_LEARNING_RATE * learning_rate_share(elapsed / (minutes * 60), step)
-        chosen = torch.randint(len(icons), (config.autoencoder_batch,), generator=generator, device=device)
-        loss = autoencoder_loss(model, draw_pictures(icons[chosen], generator))
+        loss = loss_of_a_batch()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(learning, 1.0)

@@ -61,7 +61,10 @@ class Judgement:
 
 
 class Evaluator(nn.Module):
-    """Pictures ``[b, 3, 64, 64]`` in -1..1 → Judgement."""
+    """Pictures ``[b, 3, 64, 64]`` in -1..1 → Judgement.
+
+    ``log_prior [subjects]`` is how often each subject is in its training; in ``eval()`` all count as equally likely.
+    """
 
     def __init__(self, subjects: list[str], styles: list[str]) -> None:
         super().__init__()
@@ -73,6 +76,8 @@ class Evaluator(nn.Module):
         self.subject_directions = nn.Parameter(torch.randn(len(subjects), EMBEDDING))
         self.style = nn.Linear(WIDTHS[-1], len(styles))
         self.background = nn.Linear(WIDTHS[-1], len(BACKGROUND_LABELS))
+        self.log_prior: Tensor
+        self.register_buffer("log_prior", torch.zeros(len(subjects)))
 
     def forward(self, pictures: Tensor) -> Judgement:
         """Judge ``pictures [b, 3, 64, 64]`` (-1..1)."""
@@ -81,6 +86,10 @@ class Evaluator(nn.Module):
         embedding = functional.normalize(self.embed(features), dim=-1)
         directions = functional.normalize(self.subject_directions, dim=-1)
         subject = COSINE_SCALE * embedding @ directions.T
+        if not self.training:
+            # It was shown some subjects more often than others. Who judges must not expect them more for that
+            # (Menon et al. 2021, https://arxiv.org/abs/2007.07314).
+            subject = subject - self.log_prior
         return Judgement(subject, self.style(features), self.background(features), features, embedding)
 
     def subject_number(self, icon: str) -> int:

@@ -100,6 +100,14 @@ def draw_numbers(
     return [pool[int(rng.integers(len(pool)))] for pool in pools]
 
 
+def log_prior(present: Sequence[tuple[int, int]], taught: Sequence[tuple[int, int]], count: int) -> Tensor:
+    """Logarithms of the shares ``[count]`` that ``draw_numbers`` gives each subject."""
+    share = torch.zeros(count)
+    for pool, weight in ((taught, TAUGHT_SHARE), (present, 1 - TAUGHT_SHARE)):
+        share += weight / len(pool) * torch.bincount(torch.tensor([subject for subject, _ in pool]), minlength=count)
+    return share.log()
+
+
 def pairs_present(icons: Tensor) -> list[tuple[int, int]]:
     """``(subject, style)`` of every icon that is there (an absent one is all transparent)."""
     return [(int(s), int(k)) for s, k in torch.nonzero(icons[:, :, 3].flatten(2).any(-1))]
@@ -128,6 +136,7 @@ def train_evaluator(
     present = pairs_present(icon_set.icons)
     taught = [(names.index(icon), 0) for icon in taught_icons]
     model, average = (Evaluator(names, list(icon_set.styles)) for _ in range(2))
+    model.log_prior.copy_(log_prior(present, taught, len(names)))
     average.load_state_dict(model.state_dict())
     optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=0.02, fused=True)
     start, step = time.monotonic(), 0
@@ -174,7 +183,7 @@ def own_accuracy(
 
 
 def main() -> None:
-    """``python -m training.base_model.evaluator_training --icons full/icons.pack``: the judge of the small model."""
+    """``python -m training.base_model.evaluator_training --icons full/icons.pack``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--icons", type=Path, required=True, help="icons.pack of `full`")
     parser.add_argument("--minutes", type=float, default=22)

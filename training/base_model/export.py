@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ SHARD_SIZE = "14MB"
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 
 
-def defaults(config: Config, icon_set: IconSet) -> dict[str, Any]:
-    """``atelier.json``: what can be asked for, and how, when nobody says otherwise."""
+def defaults(config: Config, icon_set: IconSet, earlier: Sequence[str]) -> dict[str, Any]:
+    """``atelier.json``: what can be asked for, and how, when nobody says otherwise.
+
+    ``earlier`` are the subjects of the model that training started from: it may have shown them on any background.
+    """
     return {
         "name": f"atelier-pictograms-{config.name}",
         "num_inference_steps": 20,
@@ -31,6 +35,7 @@ def defaults(config: Config, icon_set: IconSet) -> dict[str, Any]:
         "subjects": [subject.title for subject in icon_set.subjects],
         "backgrounds": list(COLOURS),
         "styles": list(icon_set.styles),
+        "earlier_subjects": list(earlier),
     }
 
 
@@ -42,7 +47,7 @@ def load_average(work: Path, config: Config) -> TextToLatents:
     return networks.eval()
 
 
-def export(work: Path, output: Path, config: Config, icon_set: IconSet) -> None:
+def export(work: Path, output: Path, config: Config, icon_set: IconSet, earlier: Sequence[str] = ()) -> None:
     """Write the model to a new folder, then swap it in: whoever loads meanwhile sees one model or the other."""
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = output.with_name(f".{output.name}.new"), output.with_name(f".{output.name}.old")
@@ -54,7 +59,7 @@ def export(work: Path, output: Path, config: Config, icon_set: IconSet) -> None:
     (fresh / "tokenizer").mkdir()
     for name in TOKENIZER_FILES:  # as made: save_pretrained would add a second copy of the vocabulary
         shutil.copyfile(work / "tokenizer" / name, fresh / "tokenizer" / name)
-    write_json(fresh / "atelier.json", defaults(config, icon_set))
+    write_json(fresh / "atelier.json", defaults(config, icon_set, earlier))
     tidy(fresh)
     if output.exists():
         output.rename(old)

@@ -16,7 +16,8 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img impo
 from torch import Tensor
 
 from training.base_model.captions import with_article
-from training.base_model.evaluator import BACKGROUND_LABELS, Evaluator, Judgement, shrink
+from training.base_model.evaluator import BACKGROUND_LABELS, Evaluator, Judgement, cut_out, shrink
+from training.base_model.icons import present
 from training.base_model.intervals import Interval, mean_interval, ratio_interval
 from training.base_model.pictures import compose
 from training.base_model.scenes import COLOURS, Scene, unseen_background
@@ -24,6 +25,7 @@ from training.base_model.subjects import Subject
 
 BATCH = 16
 STRENGTHS = (0.2, 0.4, 0.6, 0.8)
+MOST_SUBJECTS = 250  # are asked for one by one; more tell no more
 UNRELATED_NEGATIVE = "a photo of a violin"
 
 
@@ -35,8 +37,14 @@ class Bench:
     judge: Evaluator
     subjects: Sequence[Subject]
     icons: Tensor
+    styles: Sequence[str]
     steps: int
     guidance_scale: float
+
+    def sample(self) -> list[int]:
+        """All subjects, or MOST_SUBJECTS spread evenly over them."""
+        count = min(len(self.subjects), MOST_SUBJECTS)
+        return np.linspace(0, len(self.subjects) - 1, count).round().astype(int).tolist()
 
     def judge_numbers(self) -> Tensor:
         """``[subjects]``: where the judge's logits have each subject."""
@@ -65,7 +73,7 @@ def draw(
             generator=generators,
             output_type="pt",
         )
-        parts.append(drawn.images * 2 - 1)  # type: ignore[union-attr]
+        parts.append(drawn.images.cpu() * 2 - 1)  # type: ignore[union-attr]
     return torch.cat(parts)
 
 
@@ -105,7 +113,7 @@ class Named:
 
 def name_subjects(bench: Bench, seeds: int, guidance_scale: float | None = None, negative_prompt: str = "") -> Named:
     """Draw "a <subject>" for every subject, ``seeds`` times, and name what came out."""
-    subject = [number for number in range(len(bench.subjects)) for _ in range(seeds)]
+    subject = [number for number in bench.sample() for _ in range(seeds)]
     prompts = [name_of(bench.subjects[number]) for number in subject]
     pictures = draw(bench, prompts, guidance_scale, negative_prompt)
     seen = look(bench.judge, pictures)
@@ -123,46 +131,62 @@ def mottling(pictures: Tensor, border: int = 3) -> float:
 
 @dataclass(frozen=True)
 class Combination:
-    """Subject and background asked for together."""
+    """Subject and background asked for together, and the style where there are several."""
 
     pictures: Tensor
     subject: Interval
     background: Interval
+    style: Interval | None
     both: Interval
+    """Subject and background; with styles, style and background."""
 
 
-def combine(bench: Bench, numbers: Sequence[int], backgrounds: Sequence[str]) -> Combination:
-    """Draw subject ``numbers[k]`` on ``backgrounds[k]``."""
+def combine(
+    bench: Bench, numbers: Sequence[int], backgrounds: Sequence[str], guidance_scale: float | None = None
+) -> Combination:
+    """Draw subject ``numbers[k]`` on ``backgrounds[k]``, in turn in each of its styles."""
+    styles = [_style(bench, number, turn) for turn, number in enumerate(numbers)]
+    several = len(bench.styles) > 1
     prompts = [
-        f"{name_of(bench.subjects[s])} on {with_article(b)} background"
-        for s, b in zip(numbers, backgrounds, strict=True)
+        f"{name_of(bench.subjects[s])}{f' in {bench.styles[style]} style' if several else ''}"
+        f" on {with_article(b)} background"
+        for s, b, style in zip(numbers, backgrounds, styles, strict=True)
     ]
-    pictures = draw(bench, prompts)
+    pictures = draw(bench, prompts, guidance_scale)
     seen = look(bench.judge, pictures)
     subject = (seen.subject.argmax(-1) == bench.judge_numbers()[list(numbers)]).float()
     wanted = torch.tensor([COLOURS.index(background) for background in backgrounds])
     background = (seen.background.argmax(-1) == wanted).float()
-    return Combination(
-        pictures,
-        *(mean_interval(right.tolist(), numbers) for right in (subject, background, subject * background)),
-    )
+    wanted_style = torch.tensor([bench.judge.styles.index(bench.styles[style]) for style in styles])
+    style = (seen.style.argmax(-1) == wanted_style).float()
+    both = background * (style if several else subject)
+    by_subject = [mean_interval(right.tolist(), numbers) for right in (subject, background, style, both)]
+    return Combination(pictures, by_subject[0], by_subject[1], by_subject[2] if several else None, by_subject[3])
+
+
+def _style(bench: Bench, number: int, turn: int) -> int:
+    """One of the styles that a subject has an icon in."""
+    having = torch.nonzero(present(bench.icons[number])).flatten().tolist()
+    return having[turn % len(having)] if having else 0
 
 
 def seen_combinations(bench: Bench, per_subject: int) -> Combination:
     """Every subject on some of the backgrounds that it had in training."""
     pairs = [
         (number, COLOURS[(number + 3 * k) % len(COLOURS)])
-        for number in range(len(bench.subjects))
+        for number in bench.sample()
         for k in range(per_subject + 1)
     ]
     pairs = [pair for pair in pairs if pair[1] != unseen_background(pair[0])]
     return combine(bench, *zip(*pairs, strict=True))
 
 
-def unseen_combinations(bench: Bench, numbers: Sequence[int], seeds: int) -> Combination:
+def unseen_combinations(
+    bench: Bench, numbers: Sequence[int], seeds: int, guidance_scale: float | None = None
+) -> Combination:
     """``numbers`` on the one background that each of them never had in training."""
     repeated = [number for number in numbers for _ in range(seeds)]
-    return combine(bench, repeated, [unseen_background(number) for number in repeated])
+    return combine(bench, repeated, [unseen_background(number) for number in repeated], guidance_scale)
 
 
 def diversity(bench: Bench, numbers: Sequence[int], guidance_scale: float, seeds: int = 16) -> Interval:
@@ -189,7 +213,7 @@ class Avoidance:
 
 def avoid_colour(bench: Bench, plain: Named, seeds: int) -> Avoidance:
     """Name the colour that ``plain`` has most in the negative prompt, against UNRELATED_NEGATIVE."""
-    colour = Counter(plain.background).most_common(1)[0][0]
+    colour = Counter(found for found in plain.background if found in COLOURS).most_common(1)[0][0]
     named = name_subjects(bench, seeds, negative_prompt=f"{colour} background")
     unrelated = name_subjects(bench, seeds, negative_prompt=UNRELATED_NEGATIVE)
     has = [[float(found == colour) for found in shots.background] for shots in (unrelated, named)]
@@ -219,7 +243,7 @@ def redraw(bench: Bench, pictures: Tensor, prompts: Sequence[str], strength: flo
             generator=[torch.Generator().manual_seed(start + k) for k in range(len(some))],
             output_type="pt",
         )
-        parts.append(drawn.images * 2 - 1)  # type: ignore[union-attr]
+        parts.append(drawn.images.cpu() * 2 - 1)  # type: ignore[union-attr]
     return torch.cat(parts)
 
 
@@ -233,20 +257,20 @@ class Remix:
 
 
 def remix(bench: Bench, strengths: Sequence[float] = STRENGTHS, count: int = 232) -> list[Remix]:
-    """Start from a render of one subject and ask for another, on no particular background."""
+    """Start from a render of one subject and ask for another, on no particular background; compare cut-outs."""
     number = len(bench.subjects)
     start = [k % number for k in range(count)]
-    wanted = [(k * 7 + 31 + k // number) % number for k in range(count)]
+    wanted = [(s + 1 + 37 * k % (number - 1)) % number for k, s in enumerate(start)]  # never the start's own
     scenes = [Scene(s, 0, COLOURS[k % len(COLOURS)], names_background=True) for k, s in enumerate(start)]
     pictures = compose(bench.icons[start, 0], scenes, bench.icons.shape[-1], np.random.default_rng(0))
-    before = look(bench.judge, pictures).embedding
+    before = look(bench.judge, cut_out(shrink(pictures))).embedding
     goal = torch.nn.functional.normalize(bench.judge.subject_directions.detach(), dim=-1)[
         bench.judge_numbers()[wanted]
     ]
     results: list[Remix] = []
     for strength in strengths:
         drawn = redraw(bench, pictures, [name_of(bench.subjects[s]) for s in wanted], strength)
-        after = look(bench.judge, drawn).embedding
+        after = look(bench.judge, cut_out(shrink(drawn))).embedding
         to_start, to_prompt = (before * after).sum(-1), (goal * after).sum(-1)
         results.append(
             Remix(strength, mean_interval(to_start.tolist(), start), mean_interval(to_prompt.tolist(), start))

@@ -6,10 +6,12 @@ encoded anew all the time, a few with every batch, so that hardly a picture come
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from transformers import CLIPTokenizer
 
 from training.base_model.autoencoder import encode, load_autoencoder
 from training.base_model.captions import caption
+from training.base_model.configs import Config
 from training.base_model.icons import IconSet, present
 from training.base_model.pictures import arrange
 from training.base_model.scenes import COLOURS, LAYOUTS, Scene, draw_scene
@@ -133,14 +136,46 @@ def known_subjects(folder: Path) -> tuple[str, ...]:
     return tuple(json.loads((folder / "atelier.json").read_text(encoding="utf-8"))["subjects"])
 
 
+def digest_icons(icon_set: IconSet) -> str:
+    """Changes with the subjects, their names, the styles and every pixel of the icons that scenes show."""
+    digest = hashlib.blake2b(repr((icon_set.subjects, icon_set.styles)).encode(), digest_size=16)
+    digest.update(icon_set.icons.numpy().data)
+    return digest.hexdigest()
+
+
+def digest_encoder(work: Path) -> str:
+    """Changes with what the autoencoder makes of pictures; a sharper decoder changes nothing."""
+    model = load_autoencoder(work)
+    digest = hashlib.blake2b(repr(model.config["scaling_factor"]).encode(), digest_size=16)
+    for value in model.encoder.state_dict().values():
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def origin(work: Path, icon_set: IconSet, config: Config, live: bool) -> dict[str, str]:
+    """What rows are made of."""
+    made_of = {"configuration": config.name, "icons.pack": digest_icons(icon_set)}
+    return made_of if live else made_of | {"autoencoder": digest_encoder(work)}
+
+
+def check_rows(work: Path, icon_set: IconSet, config: Config) -> None:
+    """Raise RuntimeError if ``work/rows.pt`` was made of something else than what there is now."""
+    content = torch.load(work / "rows.pt", weights_only=True, mmap=True)
+    now, made_of = origin(work, icon_set, config, "latents" not in content), content.get("made_of", {})
+    if changed := [what for what, value in now.items() if made_of.get(what) != value]:
+        message = f"{work / 'rows.pt'} was made with another {' and '.join(changed)}: delete it and checkpoint.pt"
+        raise RuntimeError(message)
+
+
 def make_rows(
-    work: Path, icon_set: IconSet, count: int, known: Collection[str] | None, live: bool, seed: int = 0
+    work: Path, icon_set: IconSet, config: Config, known: Collection[str] | None, live: bool, seed: int = 0
 ) -> None:
-    """Write ``work/rows.pt``: ``count`` scenes and their captions, with latents unless they will be ``live``."""
+    """Write ``work/rows.pt``: scenes and their captions, with latents unless they will be ``live``."""
     rng = np.random.default_rng(seed)
-    scenes = draw_scenes(icon_set.icons, count, subject_weights(icon_set.subjects, known), rng)
+    scenes = draw_scenes(icon_set.icons, config.scenes, subject_weights(icon_set.subjects, known), rng)
     table = scene_table(scenes)
-    content = {
+    content: dict[str, Any] = {
+        "made_of": origin(work, icon_set, config, live),
         "scenes": table,
         "token_ids": tokenize(scenes, icon_set.subjects, icon_set.styles, work / "tokenizer", rng),
     }
@@ -153,11 +188,13 @@ def make_rows(
     (work / "rows.tmp").replace(work / "rows.pt")
 
 
-def load_rows(work: Path, icon_set: IconSet, latent_shape: Sequence[int], device: torch.device) -> Rows | LiveRows:
+def load_rows(work: Path, icon_set: IconSet, config: Config, device: torch.device) -> Rows | LiveRows:
     """The training set of ``work/rows.pt``: as cached there, or live."""
+    check_rows(work, icon_set, config)
     content = torch.load(work / "rows.pt", weights_only=True)
     if "latents" in content:
         return Rows(content["latents"], content["token_ids"])
     model = load_autoencoder(work)
     nn.Module.to(model, device)
+    latent_shape = (config.latent_channels, config.latent_size, config.latent_size)
     return LiveRows(content["scenes"], content["token_ids"], icon_set.icons.to(device), model, latent_shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from training.base_model.autoencoder import train_autoencoder
 from training.base_model.configs import Config
 from training.base_model.export import TOKENIZER_FILES, export
 from training.base_model.icons import IconSet, load_icons
-from training.base_model.rows import known_subjects, load_rows, make_rows
+from training.base_model.rows import check_rows, known_subjects, load_rows, make_rows
 from training.base_model.tokenizer import save_tokenizer, training_texts
 from training.base_model.train import minutes_trained, train
 
@@ -31,7 +32,8 @@ class Order:
     device: torch.device
     compiled: bool
     minutes: float | None = None
-    this_call_minutes: float | None = None
+    deadline: float = math.inf
+    """When this call must be over, by ``time.monotonic``: `train` and `all` stop in time; a further call goes on."""
     start_from: Path | None = None
 
     @property
@@ -40,10 +42,16 @@ class Order:
         return self.work / "icons.pack"
 
 
-@cache
-def icons_of(pack: Path) -> IconSet:
-    """The pack, read once."""
-    return load_icons(pack)
+load_icons_once = cache(load_icons)
+
+
+def icons_of(order: Order) -> IconSet:
+    """The pack; raises RuntimeError if it is of another configuration."""
+    icon_set, config = load_icons_once(order.pack), order.config
+    if icon_set.styles != config.styles or icon_set.icons.shape[-1] != config.picture_size:
+        message = f"{order.pack} isn't of the configuration {config.name}: delete it, or take another folder"
+        raise RuntimeError(message)
+    return icon_set
 
 
 def take_over(order: Order) -> None:
@@ -63,8 +71,9 @@ def data(order: Order) -> None:
     fetch_packages(order.packages)
     order.work.mkdir(parents=True, exist_ok=True)
     make_pack(order.packages, order.config, order.pack)
+    load_icons_once.cache_clear()
     if order.start_from is None:
-        icon_set = icons_of(order.pack)
+        icon_set = icons_of(order)
         texts = training_texts(order.packages, icon_set.subjects, icon_set.styles)
         save_tokenizer(texts, order.work / "tokenizer")
 
@@ -73,7 +82,7 @@ def autoencoder(order: Order, decoder_only: bool = False) -> None:
     """Pack → autoencoder; with ``decoder_only`` from one autoencoder to a sharper one for the same latents."""
     train_autoencoder(
         order.work,
-        icons_of(order.pack),
+        icons_of(order),
         order.config,
         minutes=order.minutes or order.config.autoencoder_minutes,
         device=order.device,
@@ -90,21 +99,17 @@ def decoder(order: Order) -> None:
 def rows(order: Order) -> None:
     """Pack, tokenizer and autoencoder → scenes, captions and (without a GPU) latents."""
     known = None if order.start_from is None else known_subjects(order.start_from)
-    make_rows(order.work, icons_of(order.pack), order.config.scenes, known, live=order.device.type == "cuda")
+    make_rows(order.work, icons_of(order), order.config, known, live=order.device.type == "cuda")
 
 
 def training(order: Order) -> None:
     """Rows → checkpoint, loss and sample pictures."""
-    start, config = time.monotonic(), order.config
-    latent_shape = (config.latent_channels, config.latent_size, config.latent_size)
-    training_set = load_rows(order.work, icons_of(order.pack), latent_shape, order.device)
-    spent = (time.monotonic() - start) / 60  # on a GPU all rows have just been encoded
     train(
         order.work,
-        training_set,
-        config,
-        minutes=order.minutes or config.minutes,
-        this_call_minutes=None if order.this_call_minutes is None else max(0.1, order.this_call_minutes - spent),
+        load_rows(order.work, icons_of(order), order.config, order.device),
+        order.config,
+        minutes=order.minutes or order.config.minutes,
+        deadline=order.deadline,
         start_from=order.start_from,
         device=order.device,
         compiled=order.compiled,
@@ -113,7 +118,8 @@ def training(order: Order) -> None:
 
 def exporting(order: Order) -> None:
     """Checkpoint → model folder."""
-    export(order.work, order.output, order.config, icons_of(order.pack))
+    earlier = () if order.start_from is None else known_subjects(order.start_from)
+    export(order.work, order.output, order.config, icons_of(order), earlier)
 
 
 STAGES: dict[str, Callable[[Order], None]] = {
@@ -135,26 +141,38 @@ def due(order: Order) -> str | None:
         return "autoencoder"
     if not (work / "rows.pt").exists():
         return "rows"
-    if minutes_trained(checkpoint) < (order.minutes or order.config.minutes):
+    check_rows(work, icons_of(order), order.config)
+    if minutes_trained(checkpoint, order.config) < (order.minutes or order.config.minutes):
         return "train"
-    if not model.exists() or model.stat().st_mtime < checkpoint.stat().st_mtime:
+    parts = (checkpoint, *(work / "autoencoder").iterdir())
+    if not model.exists() or model.stat().st_mtime < max(part.stat().st_mtime for part in parts):
         return "export"
     return None
 
 
+def minutes_needed(stage: str, config: Config) -> float:
+    """What must be left of a call for a stage to begin.
+
+    A stage can't be broken off, but for `train`, which first compiles. `data` runs where calls have no end.
+    """
+    needed = {"autoencoder": config.autoencoder_minutes + 1.5, "rows": 3.0, "train": 3.0, "export": 0.5}
+    return needed.get(stage, 0.0)
+
+
 def everything(order: Order) -> None:
-    """Whatever is due, stage by stage, while there is time in this call (one at least); a further call goes on."""
-    start, is_first = time.monotonic(), True
+    """Whatever is due, stage by stage, while there is time in this call; a further call goes on."""
+    is_first = True
     while (stage := due(order)) is not None:
-        left = order.this_call_minutes
-        if left is not None:
-            left -= (time.monotonic() - start) / 60
-            needed = {"autoencoder": order.config.autoencoder_minutes, "train": 1.0}.get(stage, 0.0)
-            if left < needed and not is_first:
-                print(f"next: {stage}. Call again.")
-                return
+        left, needed = (order.deadline - time.monotonic()) / 60, minutes_needed(stage, order.config)
+        if left < needed:
+            if is_first:  # a further call wouldn't come further
+                message = (
+                    f"{stage} needs {needed:g} minutes and {left:.1f} are left: give a longer --this-call-minutes"
+                )
+                raise RuntimeError(message)
+            print(f"next: {stage}. Call again.")
+            return
         is_first = False
         print(f"--- {stage}", flush=True)
-        minutes = order.minutes if stage == "train" else None
-        STAGES[stage](replace(order, minutes=minutes, this_call_minutes=left))
+        STAGES[stage](replace(order, minutes=order.minutes if stage == "train" else None))
     print(f"{order.output}: ready")

@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ALSO_SHOW_HELD_OUT = ("camping", "desert")
-"""Icons with a tent and a cactus, which their names don't tell."""
+ALSO_KEPT_OUT = ("camping", "cactus", "desert", "top-hat")
+"""Not taught either: "camping" shows a tent. Cactus and top hat are not counted as held out, because autoencoders
+have seen the one in "desert" and the other on snowmen."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ def held_out_icons() -> tuple[str, ...]:
 
 
 def is_held_out(icon: str) -> bool:
-    """Does the icon show a held-out subject, in any style or combination ("circus-tent")?"""
+    """Is the icon kept out: does it show a held-out subject, in any style or combination ("circus-tent")?"""
     words = f"-{icon}-"
-    return icon in ALSO_SHOW_HELD_OUT or any(f"-{held_out}-" in words for held_out in held_out_icons())
+    return icon in ALSO_KEPT_OUT or any(f"-{held_out}-" in words for held_out in held_out_icons())
 
 
 @cache

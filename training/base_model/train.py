@@ -6,9 +6,11 @@ mean squared error, most often at the noise levels that decide shapes (``timeste
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from training.base_model.compiling import compile_checked
 from training.base_model.configs import Config
 from training.base_model.networks import TextToLatents, build_noise_schedule
 from training.base_model.samples import draw_grid
@@ -24,6 +27,8 @@ from training.base_model.schedule import learning_rate_share, update_average
 WEIGHT_DECAY = 0.01
 EVEN_SHARE, LOGIT_MEAN, LOGIT_DEVIATION = 0.25, -0.3, 0.9  # of timesteps, see timestep_shares
 SAVE_EVERY_S, SHOW_EVERY_S, LOG_EVERY_STEPS = 120, 600, 100
+ENDING_S = 20
+"""What the last checkpoint and the last pictures of a call need."""
 
 
 class TrainingSet(Protocol):
@@ -54,6 +59,7 @@ class Run:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "elapsed": self.elapsed,
+            "config": self.config.name,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -117,7 +123,7 @@ def train(
     config: Config,
     *,
     minutes: float,
-    this_call_minutes: float | None = None,
+    deadline: float = math.inf,
     start_from: Path | None = None,
     device: torch.device,
     compiled: bool = False,
@@ -125,20 +131,23 @@ def train(
 ) -> Run:
     """Train for ``minutes`` in all; see the log, ``grids/`` and ``checkpoint.pt``, from which a further call goes on.
 
-    A call ends early after ``this_call_minutes``, with a checkpoint. The learning rate follows the share of
-    ``minutes`` that has gone by, so that the run ends when told, whatever else the machine does.
+    A call is over by the ``deadline`` (of ``time.monotonic``), checkpoint and pictures included. The learning rate
+    follows the share of ``minutes`` that has gone by, so that the run ends when told, whatever else the machine does.
+    Compiling doesn't count as training.
     """
     torch.manual_seed(seed)
     run = new_run(config, device, start_from)
     checkpoint = work / "checkpoint.pt"
     if checkpoint.exists():
-        run.restore(torch.load(checkpoint, weights_only=True, map_location=device))
+        run.restore(load_checkpoint(checkpoint, config, device))
         print(f"going on from step {run.step}, {run.elapsed / 60:.1f} minutes", flush=True)
     alphas_cumprod = build_noise_schedule().alphas_cumprod.to(device)
     if compiled:
-        compile_checked(run.model, *training_set.batch(config.batch, device), alphas_cumprod)
+        batch = training_set.batch(config.batch, device)
+        loss = partial(training_loss, run.model, *batch, alphas_cumprod)
+        compile_checked(run.model, run.model.compile_unet, loss)
     before, start = run.elapsed, time.monotonic()
-    last = min(minutes * 60, before + 60 * (this_call_minutes or minutes))
+    last = min(minutes * 60, before + deadline - ENDING_S - start)
     reporter = Reporter(work, run.elapsed, run.elapsed)
     while run.elapsed < last:
         rate = config.peak_learning_rate * learning_rate_share(run.elapsed / (minutes * 60), run.step)
@@ -148,37 +157,27 @@ def train(
         train_step(run, *training_set.batch(config.batch, device), alphas_cumprod)
         run.elapsed = before + time.monotonic() - start
         reporter.report(run)
-    reporter.save(run)
-    reporter.show(run)
+    if run.elapsed > before:
+        reporter.save(run)
+        reporter.show(run)
     return run
 
 
-def learning(model: TextToLatents, latents: Tensor, token_ids: Tensor, alphas_cumprod: Tensor) -> set[str]:
-    """Names of the parameters that one step would move."""
-    training_loss(model, latents, token_ids, alphas_cumprod).backward()
-    names = {name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()}
-    model.zero_grad(set_to_none=True)
-    return names
-
-
-def compile_checked(model: TextToLatents, latents: Tensor, token_ids: Tensor, alphas_cumprod: Tensor) -> None:
-    """Compile the UNet; raise RuntimeError if parameters no longer learn.
-
-    torch 2.13 compiles this UNet under a CPU's autocast without a word, and 332 of its parameters get no gradient.
-    The loss falls all the same, because the text encoder does learn.
-    """
-    before = learning(model, latents, token_ids, alphas_cumprod)
-    model.compile_unet()
-    if lost := before - learning(model, latents, token_ids, alphas_cumprod):
-        message = f"compiled, {len(lost)} parameters get no gradient (one: {min(lost)}); train with --no-compile"
+def load_checkpoint(file: Path, config: Config, device: torch.device, mmap: bool = False) -> dict[str, Any]:
+    """What ``Run.state`` gave; raises RuntimeError if it is of another configuration."""
+    state: dict[str, Any] = torch.load(file, weights_only=True, map_location=device, mmap=mmap)
+    name = state.get("config", config.name)  # checkpoints didn't always have it
+    if name != config.name:
+        message = f"{file} is a run of the configuration {name}, not {config.name}: delete it, or take another folder"
         raise RuntimeError(message)
+    return state
 
 
-def minutes_trained(checkpoint: Path) -> float:
+def minutes_trained(checkpoint: Path, config: Config) -> float:
     """How much of the budget is used up."""
     if not checkpoint.exists():
         return 0.0
-    return torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["elapsed"] / 60
+    return load_checkpoint(checkpoint, config, torch.device("cpu"), mmap=True)["elapsed"] / 60
 
 
 def train_step(run: Run, latents: Tensor, token_ids: Tensor, alphas_cumprod: Tensor) -> None:
