@@ -203,3 +203,27 @@ def test_timesteps_that_decide_shapes_come_most_often() -> None:
     middle = stats.norm(-0.3, 0.9)
     wanted = 0.75 * (middle.cdf(special.logit(0.65)) - middle.cdf(special.logit(0.2))) + 0.25 * 0.45
     assert shares[200:650].sum() == pytest.approx(wanted, abs=2e-3)
+
+
+def test_captions_are_wrong_at_little_noise_only(tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+    forward = TextToLatents.forward
+
+    def note(model: TextToLatents, noisy: Tensor, timesteps: Tensor, token_ids: Tensor) -> Tensor:
+        seen.append((timesteps, token_ids))
+        return forward(model, noisy, timesteps, token_ids)
+
+    monkeypatch.setattr(TextToLatents, "forward", note)
+    rows = torch.arange(400)
+    torch.manual_seed(0)
+    training_loss(
+        TextToLatents(tiny),
+        torch.zeros(400, 4, 4, 4),
+        rows[:, None].expand(400, 32),
+        build_noise_schedule().alphas_cumprod,
+    )
+    ((timesteps, token_ids),) = seen
+    wrong = token_ids[:, 0] != rows
+    assert not wrong[timesteps >= 300].any()
+    assert 0.3 < wrong[timesteps < 300].float().mean() < 0.7
+    assert torch.equal(token_ids[wrong, 0], rows.roll(1)[wrong])
