@@ -275,6 +275,7 @@ def main() -> None:
     of = digest([*sorted(arguments.model.rglob("*.safetensors")), JUDGE])
     results = measure_all(bench, own, known, new, arguments.work, of, arguments.cells)
     if not arguments.cells:
+        SHEETS.mkdir(exist_ok=True)
         for sheet in arguments.work.glob("*.png"):
             shutil.copy(sheet, SHEETS / sheet.name)
         save_all(bench, SHEETS)

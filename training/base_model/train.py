@@ -105,9 +105,9 @@ def timestep_shares(count: int) -> Tensor:
 def training_loss(model: TextToLatents, latents: Tensor, token_ids: Tensor, alphas_cumprod: Tensor) -> Tensor:
     """Mean squared error of v for latents ``[b, c, h, w]`` at random timesteps.
 
-    At little noise half of the captions are those of other rows. There the picture should decide, not the words:
-    image to image then keeps what it started from at small strengths, and guidance no longer pushes where only
-    detail is left, which does harm (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724).
+    At little noise half of the captions are those of other rows. There the picture should decide, not the words, so
+    that image to image keeps what it started from at small strengths. (What guidance does there is mostly harm:
+    Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724.)
     """
     noise = torch.randn_like(latents)
     shares = timestep_shares(len(alphas_cumprod))
