@@ -82,7 +82,7 @@ def test_the_card_says_what_was_measured(model: Path, results: dict[str, Any]) -
         "84.1 % (82.1 to 86.1), n = 464",
         "85.3 % (83.3 to 87.3) → 84.1 % (82.1 to 86.1); gain -1.2 points (-3.0 to +0.4)",
         "68.3 % (66.3 to 70.3), n = 260",
-        "50.0 % (48.0 to 52.0) → 0.0 % (-2.0 to 2.0): inf times fewer (40.0 to inf), n = 464 each",
+        "50.0 % (48.0 to 52.0) → 0.0 % (-2.0 to 2.0): none left, n = 464 each",
         "0.80 (0.78 to 0.82) → 0.60",
         "≥ 25 dB | 27.8 (27.1 to 28.6) dB, n = 224",
         "DDIMScheduler, 20 steps, guidance 7.5",

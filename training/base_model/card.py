@@ -79,6 +79,8 @@ def guidance_figures(results: Mapping[str, Any]) -> list[Row]:
     pairs = [*results["guided_combinations"].values(), results["combinations"]["unseen"]["both"]]
     negative = results["negative"]
     fewer = interval(negative["times_fewer"])
+    none_left = fewer.value == float("inf")
+    times_fewer = "none left" if none_left else f"{fewer.as_number(1)} times fewer"
     return [
         (
             "guidance 1 → 3: subject right",
@@ -105,8 +107,7 @@ def guidance_figures(results: Mapping[str, Any]) -> list[Row]:
             f'"{negative["colour"]} background"',
             "at least 5 times fewer",
             f"{interval(negative['unrelated']).as_percent()} → {interval(negative['named']).as_percent()}: "
-            f"{fewer.value:.1f} times fewer ({fewer.low:.1f} to {fewer.high:.1f}), "
-            f"n = {negative['unrelated']['count']} each",
+            f"{times_fewer}, n = {negative['unrelated']['count']} each",
         ),
     ]
 
