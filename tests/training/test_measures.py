@@ -76,9 +76,9 @@ def canned(monkeypatch: pytest.MonkeyPatch, pictures: Sequence[Tensor]) -> list[
 
 def test_each_picture_has_a_seed_of_its_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measures, "BATCH", 2)
-    pictures = measures.draw(bench, ["a fox", "an apple", "a fox"], first_seed=40)
+    pictures = measures.draw(bench, ["a fox", "an apple", "a fox"])
     alone = bench.pipeline(
-        "a fox", num_inference_steps=2, guidance_scale=7.5, generator=torch.Generator().manual_seed(42),
+        "a fox", num_inference_steps=2, guidance_scale=7.5, generator=torch.Generator().manual_seed(2),
         output_type="np",
     ).images[0]  # fmt: skip
     np.testing.assert_allclose(pictures[2].permute(1, 2, 0).numpy(), alone * 2 - 1, atol=1e-4)

@@ -78,14 +78,19 @@ def draw(
     ).images  # type: ignore[union-attr]
 
 
-def contact_sheet(pictures: list[Image.Image], columns: int = 8, enlarge: int = 2) -> Image.Image:
-    """Pictures side by side, enlarged without smoothing."""
+def contact_sheet(
+    pictures: list[Image.Image],
+    columns: int = 8,
+    enlarge: int = 2,
+    smoothing: Image.Resampling = Image.Resampling.NEAREST,
+) -> Image.Image:
+    """Pictures side by side, enlarged."""
     side = pictures[0].width * enlarge
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * (side + 2), rows * (side + 2)), "white")
     for number, picture in enumerate(pictures):
         place = (number % columns * (side + 2), number // columns * (side + 2))
-        sheet.paste(picture.resize((side, side), Image.Resampling.NEAREST), place)
+        sheet.paste(picture.resize((side, side), smoothing), place)
     return sheet
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from training.base_model.measures import STRENGTHS, Bench, draw, redraw
+from training.base_model.samples import contact_sheet
 
 GALLERY = (
     "a fox on a blue background",
@@ -49,12 +50,7 @@ def to_images(pictures: Tensor) -> list[Image.Image]:
 
 def save_sheet(pictures: Tensor, file: Path, columns: int = 12, enlarge: int = 1) -> None:
     """Pictures ``[n, 3, h, w]`` side by side as one small PNG."""
-    images = to_images(pictures)
-    side = images[0].width * enlarge
-    sheet = Image.new("RGB", (columns * (side + 2), -(-len(images) // columns) * (side + 2)), "white")
-    for number, image in enumerate(images):
-        place = (number % columns * (side + 2), number // columns * (side + 2))
-        sheet.paste(image.resize((side, side), Image.Resampling.BICUBIC), place)
+    sheet = contact_sheet(to_images(pictures), columns, enlarge, Image.Resampling.BICUBIC)
     file.parent.mkdir(parents=True, exist_ok=True)
     sheet.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
 

@@ -10,7 +10,7 @@ import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,6 +90,7 @@ def new_run(config: Config, device: torch.device, start_from: Path | None = None
     return Run(config, model, average, optimiser)
 
 
+@cache
 def timestep_shares(count: int) -> Tensor:
     """How often to train at each of ``count`` timesteps ``[count]``: a quarter evenly, the rest in the middle.
 
