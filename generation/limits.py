@@ -19,6 +19,10 @@ SIDE: Final = (64, 2048)
 SIDE_MULTIPLE: Final = 8
 IMAGES: Final = 16
 STRENGTH: Final = (0.05, 1.0)
+CLIP_SKIP: Final = (0, 11)
+CONCEPTS: Final = 8
+"""In one request. Up to four share the batch; more run in a lane of their own."""
+CONCEPT_WEIGHT: Final = (-2.0, 2.0)
 
 DEFAULT_GUIDANCE_SCALE: Final = 7.5
 DEFAULT_STRENGTH: Final = 0.8

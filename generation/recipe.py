@@ -45,6 +45,14 @@ class RecipeUnreadable(ValueError):
     """The text is not a recipe: it has no line of settings with steps, seed and size."""
 
 
+class ConceptUsed(msgspec.Struct, frozen=True, kw_only=True):
+    """A concept as it acted in a picture: its name, its weight, and the SHA-256 of its file."""
+
+    name: str
+    weight: float
+    sha256: str
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """A fully resolved request for one picture, and the model that drew it."""
 
@@ -64,6 +72,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     strength: float | None = None
     init_image_sha256: str | None = None
     """Over the bytes of the start image's file."""
+    clip_skip: int | None = None
+    concepts: list[ConceptUsed] = []
     version: str = ""
     """The program that drew it, such as `Atelier 0.1.0`."""
 
@@ -89,6 +99,8 @@ def to_parameters(recipe: Recipe) -> str:
         "Model": recipe.model_name,
         "Denoising strength": None if recipe.strength is None else _number(recipe.strength),
         "Init image hash": recipe.init_image_sha256,
+        "Clip skip": None if recipe.clip_skip is None else recipe.clip_skip + 1,  # others count the last layer
+        "Concepts": ", ".join(f"{used.name}:{_number(used.weight)}:{used.sha256}" for used in recipe.concepts),
         "Version": recipe.version,
     }
     said = [f"{key}: {_quoted(str(value))}" for key, value in settings.items() if value not in (None, "")]
@@ -126,10 +138,20 @@ def from_parameters(text: str) -> Recipe:
             model_hash=settings.get("Model hash", ""),
             strength=None if strength is None else float(strength),
             init_image_sha256=settings.get("Init image hash"),
+            clip_skip=int(settings["Clip skip"]) - 1 if "Clip skip" in settings else None,
+            concepts=_concepts(settings.get("Concepts", "")),
             version=settings.get("Version", ""),
         )
     except (KeyError, ValueError) as error:
         raise RecipeUnreadable(f"no recipe in this text: {error}") from error
+
+
+def _concepts(text: str) -> list[ConceptUsed]:
+    used: list[ConceptUsed] = []
+    for part in text.split(", ") if text else []:
+        name, weight, sha256 = part.split(":")
+        used.append(ConceptUsed(name=name, weight=float(weight), sha256=sha256))
+    return used
 
 
 def one_line(recipe: Recipe) -> str:

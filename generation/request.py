@@ -6,6 +6,7 @@ Light: standard library and msgspec only, because the bot process builds these w
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from typing import Final
 
@@ -14,9 +15,18 @@ import msgspec
 from generation import limits
 from generation.limits import SCHEDULERS, SchedulerChoice
 
-__all__ = ["SCHEDULERS", "ImageRequest", "InvalidRequest", "ModelDefaults", "ModelInfo", "SchedulerChoice"]
+__all__ = [
+    "SCHEDULERS",
+    "ConceptUse",
+    "ImageRequest",
+    "InvalidRequest",
+    "ModelDefaults",
+    "ModelInfo",
+    "SchedulerChoice",
+]
 
 _SHOWN_VALUE: Final = 60
+_CONCEPT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _BIDI_CONTROLS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -61,6 +71,28 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str = "float32"
 
 
+class ConceptUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A trained concept in a request: `<name>` in the prompts stands for it."""
+
+    name: str
+    """Lower case letters, digits and hyphens."""
+    path: str
+    """Its safetensors file: a textual inversion, a LoRA, or whole weights."""
+    weight: float = 1.0
+    """How strongly it acts, −2 to 2 (vectors of a textual inversion have no weight)."""
+    trigger: str = ""
+    """What `<name>` reads as where the file brings no vectors of its own; such a LoRA acts without it, too."""
+
+    def __post_init__(self) -> None:
+        name: object = self.name
+        if not isinstance(name, str) or not _CONCEPT_NAME.fullmatch(name):
+            raise InvalidRequest("concept name", name, "1 to 32 lower case letters, digits and hyphens")
+        if not _is_name(self.path):
+            raise InvalidRequest("concept path", self.path, "the path of a safetensors file")
+        msgspec.structs.force_setattr(self, "weight", _real("concept weight", self.weight, *limits.CONCEPT_WEIGHT))
+        msgspec.structs.force_setattr(self, "trigger", _clean_text("concept trigger", self.trigger))
+
+
 class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request for pictures: `count` of each prompt; picture *k* is drawn with seed + *k*.
 
@@ -87,10 +119,14 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     strength: float | None = None
     """How much of `init_image` is drawn anew, 0.05 to 1; 0.8 when nothing is said."""
     scheduler: str | None = None
+    clip_skip: int | None = None
+    """Layers of the text encoder left out at its end, 0 to 11, as diffusers counts them."""
+    concepts: list[ConceptUse] = []
 
     def __post_init__(self) -> None:
         self._check_prompts()
         self._check_numbers()
+        self._check_concepts()
         self._check_images()
 
     @property
@@ -160,6 +196,16 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
                 raise InvalidRequest("prompt", f"{len(self.prompts)} prompts", f"at most {limits.IMAGES} texts")
             raise InvalidRequest("count", self.count, allowed)
         _whole("seed", self.seed, 0, limits.SEED_MAX - (self.total_images - 1))
+
+    def _check_concepts(self) -> None:
+        if self.clip_skip is not None:
+            _whole("clip_skip", self.clip_skip, *limits.CLIP_SKIP)
+        names = [use.name for use in self.concepts]
+        if len(names) > limits.CONCEPTS:
+            raise InvalidRequest("concepts", f"{len(names)} concepts", f"at most {limits.CONCEPTS}")
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidRequest("concepts", name, "named once each")
 
     def _check_images(self) -> None:
         init_image: object = self.init_image
