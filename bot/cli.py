@@ -70,7 +70,7 @@ def imagine(
         float | None, typer.Option(help="With --image: 0.05 keeps nearly all of it, 1 nothing.")
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Name of a sampler, for example euler.")] = None,
-    model: Annotated[str | None, typer.Option(help="bundled, a folder or a hub id.")] = None,
+    model: Annotated[str | None, typer.Option(help="bundled, a folder, a file or a hub id.")] = None,
 ) -> None:
     """Draw pictures without a bot."""
     from bot.imagine_command import Wanted, imagine_to_files

@@ -63,6 +63,7 @@ class Dispatcher:
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
         self._closing = False
+        self._last_done = 0.0
 
     # ── what Studio asks for ──
 
@@ -150,7 +151,9 @@ class Dispatcher:
         """Whether a job left the queue."""
         if self._closing or self.status.state is not WorkerState.READY or len(self.running) >= self._at_once:
             return False
-        waiting = self.waiting.pop()
+        if any(running.job.crashes for running in self.running.values()):
+            return False  # it draws alone, see WaitingRoom.pop
+        waiting = self.waiting.pop(idle=not self.running)
         if waiting is None:
             if not self.running:
                 self.waiting.settle()
@@ -280,7 +283,9 @@ class Dispatcher:
                 images = [JobImage.of(job_id, i, image) for i, image in enumerate(message.images)]
                 done = await self._jobs.finish(job_id, attempt, images, now)
                 if done is not None:
-                    self.waiting.drawn(len(images), time.monotonic() - running.since)
+                    moment = time.monotonic()
+                    self.waiting.drawn(len(images), moment - max(running.since, self._last_done))
+                    self._last_done = moment
                     self._announce.on_done(done, images)
                     return
             case messages.Failed():

@@ -140,7 +140,7 @@ def model(settings: Settings) -> Check:
         checked = settings.output_check == "on"
         loaded = load_model(settings.model, device=settings.device, own_check=checked, report=_quiet)
     except ModelError as error:
-        return Check("model", "fail", str(error), "Set ATELIER_MODEL to bundled, a folder or a hub id.")
+        return Check("model", "fail", str(error), "Set ATELIER_MODEL to bundled, a folder, a file or a hub id.")
     info = loaded.info
     size = f"{info.defaults.width}×{info.defaults.height}"
     return Check("model", "ok", f"{info.name}, {size}, {info.defaults.num_inference_steps} steps")

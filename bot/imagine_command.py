@@ -68,7 +68,7 @@ def imagine_to_files(wanted: Wanted, output: Path) -> int:
         errors.print(text, markup=False, style="red")
         return 2
 
-    from generation.engine import GenerationFailed
+    from generation.generate import GenerationFailed
     from generation.model import ModelError
 
     try:
@@ -82,9 +82,9 @@ def imagine_to_files(wanted: Wanted, output: Path) -> int:
 
 
 def _draw(request: ImageRequest, model_source: str, settings: Settings, output: Path, errors: Console) -> list[Path]:
-    from generation.engine import generate
     from generation.events import Event
     from generation.events import Progress as Step
+    from generation.generate import generate
     from generation.model import load_model
     from generation.recipe import save_png
 

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     output_check: Literal["on", "off"] = Field("on", description="on or off")
     nsfw_threshold: float = Field(0.7, gt=0, le=1, description="a number above 0 and up to 1")
     queue_per_member: int = Field(20, ge=1, le=1000, description="a whole number of pictures, 1 to 1000")
-    jobs_at_once: int = Field(1, ge=1, le=32, description="a whole number, 1 to 32")
+    jobs_at_once: int = Field(8, ge=1, le=32, description="a whole number, 1 to 32")
     message_wait_seconds: float = Field(20, ge=0, le=300, description="a number of seconds, 0 to 300")
     lease_seconds: float = Field(120, ge=5, le=3600, description="a number of seconds, 5 to 3600")
     worker_heartbeat_seconds: float = Field(60, ge=1, le=3600, description="a number of seconds, 1 to 3600")

@@ -2,13 +2,15 @@
 
 import dataclasses
 import time
+from collections import deque
 from collections.abc import Iterator
 
 from bot.job import Job
 from bot.outlook import Place, WorkerState, WorkerStatus
 from bot.queue import Entry, FairQueue
 
-_PACE_WEIGHT = 0.3
+_PACE_JOBS = 16
+"""How many of the latest jobs the estimates look back to: they come in bursts, since they share their steps."""
 _FRACTION_STEPS = 20  # "the model is loading (35 %)" is said again every 5 %
 
 
@@ -20,7 +22,7 @@ class WaitingRoom:
         self._queue = FairQueue()
         self._jobs: dict[str, tuple[Job, float]] = {}
         self._said: dict[str, object] = {}
-        self._seconds_per_image: float | None = None
+        self._drawn: deque[tuple[int, float]] = deque(maxlen=_PACE_JOBS)
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -48,8 +50,14 @@ class WaitingRoom:
         self._queue.remove(job_id)
         self._forget(job_id)
 
-    def pop(self) -> Job | None:
-        """The next one that may run."""
+    def pop(self, *, idle: bool = True) -> Job | None:
+        """The next one that may run; `idle`: nothing is being drawn.
+
+        A job whose worker died once draws alone: should it be the cause, it takes nobody down with it again.
+        It is at the front of the queue, so everybody waits for that, not only the job itself.
+        """
+        if not idle and any(job.crashes and self._may_run(job.id) for job, _ in self._jobs.values()):
+            return None
         entry = self._queue.pop(self._may_run)
         return None if entry is None else self._forget(entry.job_id)
 
@@ -65,14 +73,14 @@ class WaitingRoom:
     # ── places and times ──
 
     def drawn(self, images: int, seconds: float) -> None:
-        """For the estimates: so long did so many images take."""
-        now = seconds / images
-        before = self._seconds_per_image
-        self._seconds_per_image = now if before is None else before + _PACE_WEIGHT * (now - before)
+        """For the estimates: a job of so many images ended, so long after the one before it or after its start."""
+        self._drawn.append((images, seconds))
 
     def seconds(self, images: int) -> float | None:
         """How long so many images will take; None where nothing was drawn yet."""
-        return None if self._seconds_per_image is None else images * self._seconds_per_image
+        if not self._drawn:
+            return None
+        return images * sum(seconds for _, seconds in self._drawn) / sum(images for images, _ in self._drawn)
 
     def in_order(self, images_running: int, worker: WorkerStatus) -> Iterator[tuple[Job, Place]]:
         """`images_running`: those that the worker is drawing now are ahead of everybody."""

@@ -1,7 +1,5 @@
-"""One request in flight: everything that the denoising loop keeps for it between two steps.
-
-The network itself is run by the engine, so that the rows of several requests can share one forward.
-"""
+"""One request in flight: from its texts and start image to pictures that can be denoised, and from latents to
+the pictures that are handed out."""
 
 from __future__ import annotations
 
@@ -13,153 +11,171 @@ import torch
 
 from generation import latents as latent_space
 from generation.image_input import read_image
-from generation.recipe import Recipe, software_version
-from generation.schedulers import build_scheduler, estimate_original, select_timesteps, step_options
+from generation.picture import NO_SLOTS, Course, OwnCourse, Picture, TableCourse
+from generation.recipe import ConceptUsed, Recipe, software_version
+from generation.schedulers import build_scheduler, select_timesteps
+from generation.solver import SolverTable, solver_table
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from generation.conditioning import TextConditioning
+    from generation.concepts.store import Placement
+    from generation.conditioning import Conditioning, TextConditioning
     from generation.model import LoadedModel
     from generation.request import ImageRequest
 
 
 class Drawing:
-    """`count` pictures of each prompt, drawn together.
+    """`count` pictures of each prompt.
 
-    The life of one: `encode_text` → `start` → (`model_input` → `accept`) per timestep → `decode` per picture.
+    The life of one: `encode_texts` → `start`, which makes the pictures → (a batch denoises them) → `decode` each.
     """
 
-    def __init__(self, model: LoadedModel, request: ImageRequest) -> None:
+    def __init__(self, model: LoadedModel, request_id: str, request: ImageRequest) -> None:
         assert request.num_inference_steps is not None, "call with_defaults first"
         assert request.width is not None
         assert request.height is not None
+        self.request_id = request_id
         self.request = request
-        self.step = 0
+        self.pictures: list[Picture] = []
         self.decoded = 0
-        self.words_not_read: dict[str, list[str]] = {}
+        self.reported = 0
+        """The step that was said last."""
+        self.placement: Placement | None = None
         self._model = model
-        self._size = request.width, request.height
-        self._seeds = [request.seed + index for index in range(request.total_images)]
-        self._generators = latent_space.generators_of(self._seeds)
-        self._scheduler = build_scheduler(model.scheduler_config, request.scheduler)
-        self._timesteps = select_timesteps(
-            self._scheduler, request.num_inference_steps, request.strength, model.device
-        )
-        self._step_options = step_options(self._scheduler, self._generators)
+        self._steps, self._size = request.num_inference_steps, (request.width, request.height)
+        self._table = solver_table(model.scheduler_config, request.scheduler, self._steps, request.strength)
         self._init_image_sha256: str | None = None
-        self._conditioning: torch.Tensor | None = None
-        self._latents: torch.Tensor | None = None
-        self._model_input: torch.Tensor | None = None
-        self._latest_guess: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+        self._prompted: dict[str, Conditioning] = {}
+        self._negative: Conditioning | None = None
+        self._words_not_read: dict[str, list[str]] = {}
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Rows and columns of the latents."""
+        factor = self._model.vae_scale_factor
+        return self._size[1] // factor, self._size[0] // factor
 
     @property
     def guided(self) -> bool:
-        """Classifier-free guidance: twice the rows, the first half without the prompt."""
-        return self.request.guidance_scale > 1
+        """Classifier-free guidance: two rows a picture. A network that is told the scale does with one."""
+        return self.request.guidance_scale > 1 and not self._model.guidance_embedded
 
     @property
     def total_steps(self) -> int:
-        """Network evaluations, not the scheduler's steps: Heun makes 2n − 1."""
-        return len(self._timesteps)
+        """Network evaluations of each picture, not the scheduler's steps: Heun makes 2n − 1."""
+        return self.pictures[0].evaluations if self.pictures else 0
 
     @property
-    def started(self) -> bool:
-        return self._latents is not None
-
-    @property
-    def denoised(self) -> bool:
-        return self.step == self.total_steps
+    def step(self) -> int:
+        """How far the pictures are on average, in network evaluations."""
+        return sum(picture.evaluation for picture in self.pictures) // max(1, len(self.pictures))
 
     @property
     def finished(self) -> bool:
         return self.decoded == self.request.total_images
 
-    @property
-    def latents(self) -> torch.Tensor:
-        """Scaled latents as they are now, `[images, channels, h, w]`."""
-        assert self._latents is not None, "not started"
-        return self._latents
-
-    def encode_text(self, conditioning: TextConditioning) -> None:
-        """Fill in what the network attends to, `[rows, tokens, hidden]`, and the words that did not fit."""
+    def encode_texts(self, conditioning: TextConditioning) -> None:
+        """Fill in what the network attends to, and the words that did not fit."""
         request = self.request
-        texts = [request.prompt_of(index) for index in range(request.total_images)]
+        concepts = None if self.placement is None else self.placement.text
+        width, height = self._size
+
+        def encode(text: str, *, negative: bool) -> Conditioning:
+            self._words_not_read[text] = conditioning.words_not_read(text, concepts)
+            return conditioning.encode(
+                text,
+                negative=negative,
+                width=width,
+                height=height,
+                clip_skip=request.clip_skip,
+                concepts=concepts,
+            )
+
+        self._prompted = {text: encode(text, negative=False) for text in dict.fromkeys(request.prompts)}
         if self.guided:
-            texts = [request.negative_prompt] * len(texts) + texts
-        self._conditioning = torch.cat([conditioning.encode(text) for text in texts])
-        self.words_not_read = {text: conditioning.words_not_read(text) for text in set(texts)}
+            self._negative = encode(request.negative_prompt, negative=True)
 
     def start(self) -> None:
-        """Draw the first latents: noise, or the start image with noise on it.
+        """Make the pictures, with their first latents: noise, or the start image with noise on it.
 
         Raises:
             ImageRefused, OSError: the start image can't be read.
         """
-        if self.request.init_image is None:
-            fresh = latent_space.noise(self._model, self._generators, *self._size)
-            self._latents = fresh * self._scheduler.init_noise_sigma
-            return
-        path = Path(self.request.init_image)
+        request, model = self.request, self._model
+        generators = latent_space.generators_of([request.seed + k for k in range(request.total_images)])
+        courses = self._courses(generators)
+        latents = self._first_latents(generators)
+        slots, weights = NO_SLOTS, (0.0, 0.0, 0.0, 0.0)
+        if self.placement is not None:
+            slots, weights = self.placement.slots, self.placement.weights
+        self.pictures = [
+            Picture(
+                request_id=self.request_id,
+                index=index,
+                generator=generator,
+                guidance_scale=request.guidance_scale,
+                course=courses[index],
+                conditional=self._prompted[request.prompt_of(index)],
+                unconditional=self._negative,
+                latents=latents[index : index + 1],
+                timestep_cond=model.timestep_cond([request.guidance_scale]),
+                slots=slots,
+                weights=weights,
+            )
+            for index, generator in enumerate(generators)
+        ]
+
+    def _courses(self, generators: list[torch.Generator]) -> list[Course]:
+        if isinstance(self._table, SolverTable):
+            return [TableCourse(self._table)] * len(generators)
+        config, name, device = self._model.scheduler_config, self.request.scheduler, self._model.device
+        strength = self.request.strength
+        return [OwnCourse(config, name, self._steps, strength, device, generator) for generator in generators]
+
+    def _first_latents(self, generators: list[torch.Generator]) -> torch.Tensor:
+        request, model = self.request, self._model
+        if request.init_image is None:
+            fresh = latent_space.noise(model, generators, *self._size)
+            return fresh * self._init_noise_sigma()
+        path = Path(request.init_image)
         image = read_image(path)
         self._init_image_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        encoded = latent_space.encode_image(self._model, image, self._generators, *self._size)
-        fresh = latent_space.noise(self._model, self._generators, *self._size)
-        self._latents = latent_space.noised(self._scheduler, encoded, fresh, self._timesteps[0])
+        encoded = latent_space.encode_image(model, image, generators, *self._size).float()
+        fresh = latent_space.noise(model, generators, *self._size)
+        scheduler = build_scheduler(model.scheduler_config, request.scheduler)
+        timesteps = select_timesteps(scheduler, self._steps, request.strength, model.device)
+        return latent_space.noised(scheduler, encoded, fresh, timesteps[0])
 
-    def model_input(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What the UNet gets now: sample `[rows, channels, h, w]`, timestep (a scalar), conditioning."""
-        assert self._conditioning is not None, "encode_text first"
-        timestep = self._timesteps[self.step]
-        rows = torch.cat([self.latents] * 2) if self.guided else self.latents
-        rows = self._scheduler.scale_model_input(rows, timestep)
-        self._model_input = rows[: len(self.latents)]
-        return rows, timestep, self._conditioning
+    def _init_noise_sigma(self) -> float:
+        if isinstance(self._table, SolverTable):
+            return self._table.init_noise_sigma
+        scheduler = build_scheduler(self._model.scheduler_config, self.request.scheduler)
+        select_timesteps(scheduler, self._steps, None, self._model.device)
+        return float(scheduler.init_noise_sigma)
 
-    def accept(self, model_output: torch.Tensor) -> None:
-        """Move on by one step with the UNet's answer to `model_input`, `[rows, channels, h, w]`."""
-        assert self._model_input is not None, "model_input first"
-        if self.guided:
-            without, with_prompt = model_output.chunk(2)
-            model_output = without + self.request.guidance_scale * (with_prompt - without)
-        timestep = self._timesteps[self.step]
-        self._latest_guess = self._model_input, model_output, timestep
-        self._latents = self._scheduler.step(
-            model_output, timestep, self.latents, **self._step_options, return_dict=False
-        )[0]
-        self.step += 1
-
-    def estimate(self) -> torch.Tensor | None:
-        """What the finished latents may look like, `[images, channels, h, w]`; None before the first step."""
-        if self.denoised and self.started:
-            return self.latents
-        if self._latest_guess is None:
-            return None
-        return estimate_original(self._scheduler, self._model.info.prediction_type, *self._latest_guess)
-
-    def decode(self) -> tuple[int, Image.Image, Recipe, list[str]]:
-        """The next picture: its index, itself, its recipe, the words that were not read.
+    def decode(self, picture: Picture) -> tuple[Image.Image, Recipe, list[str]]:
+        """The finished picture: itself, its recipe, the words that were not read.
 
         Raises:
             NotFinite: there is no picture in these numbers.
         """
-        index = self.decoded
-        image = latent_space.decode_latents(self._model, self.latents[index : index + 1])
+        image = latent_space.decode_latents(self._model, picture.latents)
         self.decoded += 1
-        unread = self.words_not_read.get(self.request.prompt_of(index), [])
+        unread = list(self._words_not_read[self.request.prompt_of(picture.index)])
         if self.guided:
-            unread = unread + self.words_not_read.get(self.request.negative_prompt, [])
-        return index, image, self._recipe(index), unread
+            unread += self._words_not_read[self.request.negative_prompt]
+        return image, self._recipe(picture.index), unread
 
     def _recipe(self, index: int) -> Recipe:
         request, info = self.request, self._model.info
-        assert request.num_inference_steps is not None
+        used = [] if self.placement is None else self.placement.used
         return Recipe(
             prompt=request.prompt_of(index),
             negative_prompt=request.negative_prompt,
             guidance_scale=request.guidance_scale,
-            num_inference_steps=request.num_inference_steps,
-            seed=self._seeds[index],
+            num_inference_steps=self._steps,
+            seed=request.seed + index,
             width=self._size[0],
             height=self._size[1],
             scheduler=request.scheduler or info.scheduler,
@@ -167,5 +183,7 @@ class Drawing:
             model_hash=info.hash,
             strength=request.strength,
             init_image_sha256=self._init_image_sha256,
+            clip_skip=request.clip_skip,
+            concepts=[ConceptUsed(name=name, weight=weight, sha256=sha256) for name, weight, sha256 in used],
             version=software_version(),
         )

@@ -1,36 +1,49 @@
-"""The denoising loop, one unit of work at a time.
+"""The engine: step-level continuous batching.
 
-Requests are admitted, and `step` moves one of them on: by one text or image encode, one network
-evaluation, or one decode. Between two steps a caller can look, cancel, admit more or do something else.
-One request is drawn at a time for now, in the order of admission.
+Everybody's pictures share one network forward per step, whatever their prompts, guidance, seeds, steps,
+strengths, samplers and concepts. They join and leave at step boundaries; only another shape of the latents (or
+a concept that can't share a batch) makes another group, and groups take turns. Texts and start images are
+encoded, and pictures decoded, one at a time between two forwards.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import torch
 
+from generation.batch import Batch, NoMemory
+from generation.concepts.files import ConceptRefused
+from generation.concepts.store import ConceptStore
 from generation.conditioning import TextConditioning
 from generation.drawing import Drawing
 from generation.events import Cancelled, Event, Failed, Finished, ImageReady, Progress
+from generation.forward import Forward
 from generation.image_input import ImageRefused
 from generation.latents import NotFinite
 from generation.preview import Previewer
+from generation.request import InvalidRequest
+from generation.schedulers import estimate_original, noise_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from PIL import Image
 
+    from generation.concepts.store import Ticket
     from generation.model import LoadedModel
-    from generation.recipe import Recipe
+    from generation.picture import Picture
     from generation.request import ImageRequest
 
 logger = logging.getLogger(__name__)
+
+MAX_ROWS: Final = 32
+"""Of one forward. Above, a step only gets longer: a row costs the same at 16 and at 32."""
+REPRODUCIBLE_ROWS: Final = 8
+"""Of every forward with `reproducible`: a kernel's sums depend on how many rows it gets, not on what is in them."""
+_CONCEPT_WAIT_SECONDS: Final = 0.01
 
 _NOT_FINITE = "The model's numbers ran out of range, so there is no picture; try lower guidance or another seed."
 _OUT_OF_MEMORY = "This needs more memory than there is; ask for fewer or smaller pictures."
@@ -39,39 +52,47 @@ _ALLOCATORS = ("DefaultCPUAllocator", "MPS backend out of memory")
 _NO_START_IMAGE = "The start image's file is gone or can't be read; send it again."
 
 
-class GenerationFailed(Exception):
-    """A request of `generate` ended without its pictures. The text is one sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A picture with what makes it again."""
-
-    image: Image.Image
-    recipe: Recipe
-    words_not_read: list[str]
-
-
 class Engine:
-    """Draws requests on one model. Not thread-safe: one thread owns it."""
+    """Draws requests on one model. Not thread-safe: one thread owns it.
 
-    def __init__(self, model: LoadedModel) -> None:
+    With `reproducible` the same recipe gives the same bytes on the same machine, whoever else is in the batch:
+    every forward has the same number of rows, and torch keeps to `threads`. A lone picture then takes as long
+    as a full batch.
+    """
+
+    def __init__(
+        self, model: LoadedModel, *, max_rows: int = MAX_ROWS, reproducible: bool = False, threads: int | None = None
+    ) -> None:
+        if max_rows < 1:
+            raise ValueError(f"max_rows must be at least 1, not {max_rows}")
         self._model = model
-        self._unet: Any = model.unet
-        self._conditioning = TextConditioning(model.tokenizer, model.text_encoder)
+        self._max_rows = min(max_rows, REPRODUCIBLE_ROWS) if reproducible else max_rows
+        self._pinned_rows = self._max_rows if reproducible else None
+        self._threads = (threads or torch.get_num_threads()) if reproducible else threads
+        self._conditioning = TextConditioning(model)
+        self._concepts = ConceptStore(model, reproducible=reproducible)
         self._previewer = Previewer(model)
+        self._noise_levels = noise_levels(model.scheduler_config)
+        self._forward = Forward(model.unet, model.device, model.dtype, route=self._concepts.route)
+        if self._pinned_rows is not None:
+            self._forward.pin(self._pinned_rows)
         self._drawings: dict[str, Drawing] = {}
-        self._order: deque[str] = deque()
+        self._tickets: dict[str, Ticket] = {}
+        self._between: deque[Drawing | Picture] = deque()
+        """To be done between two forwards: requests to prepare, pictures to decode, in the order they came."""
+        self._batches: dict[tuple[str, int, int], Batch] = {}
+        """By lane and latent shape; who is first has the next turn."""
+        self._forward_is_next = False
         self._cancelled: list[str] = []
         self._preview: tuple[str, int, Image.Image] | None = None
 
     @property
     def busy(self) -> bool:
         """Is there anything that `step` would do or report?"""
-        return bool(self._order)
+        return bool(self._drawings)
 
     def admit(self, request_id: str, request: ImageRequest) -> None:
-        """Take a request up; it is drawn when those before it are done.
+        """Take a request up; its pictures join the batch at a step boundary.
 
         Raises:
             InvalidRequest: this model can't draw it.
@@ -79,8 +100,11 @@ class Engine:
         """
         if request_id in self._drawings:
             raise ValueError(f"request {request_id} is already being drawn")
-        self._drawings[request_id] = Drawing(self._model, request.with_defaults(self._model.info.defaults))
-        self._order.append(request_id)
+        drawing = Drawing(self._model, request_id, request.with_defaults(self._model.info.defaults))
+        if request.concepts:
+            self._tickets[request_id] = self._concepts.begin(request.concepts)
+        self._drawings[request_id] = drawing
+        self._between.append(drawing)
 
     def cancel(self, request_id: str) -> bool:
         """Drop a request at the next step, which reports it. False if there is no such request."""
@@ -91,40 +115,29 @@ class Engine:
 
     @torch.no_grad()  # not inference_mode: what is made under it can't be trained through
     def step(self) -> list[Event]:
-        """Do one unit of work and say what happened; nothing to do, nothing happens.
+        """Do one unit of work and say what happened: one forward of a batch, or one request's texts and start
+        image, or one picture's decode. Nothing to do, nothing happens.
 
         Errors of one request (numbers out of range, out of memory, a start image that is gone) end it with
-        `Failed`. Any other exception is a fault of the program: the request is dropped and it is raised.
+        `Failed`. Any other exception is a fault of the program: the requests that it struck are dropped and it
+        is raised.
         """
+        if self._threads is not None and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
         if self._cancelled:
-            return [self._report_cancelled(request_id) for request_id in self._take_cancelled()]
-        if not self._order:
-            return []
-        request_id = self._order[0]
-        drawing = self._drawings[request_id]
-        reason = _OUT_OF_MEMORY
-        try:
-            events = self._advance(request_id, drawing)
-        except NotFinite as error:
-            logger.warning("request %s: %s are not finite", request_id, error)
-            reason = _NOT_FINITE
-        except ImageRefused as error:
-            reason = str(error)
-        except OSError as error:
-            logger.warning("request %s: %s", request_id, error)
-            reason = _NO_START_IMAGE
-        except BaseException as error:
-            if not _is_out_of_memory(error):
-                self._drop(request_id)
-                raise
-            logger.warning("request %s: %s", request_id, error)
-        else:
-            if drawing.finished:
-                self._drop(request_id)
-            return events
-        # Outside of the except block: the traceback no longer holds the tensors.
-        self._drop(request_id)
-        return [Failed(request_id, reason)]
+            return self._report_cancelled()
+        if self._forward_is_next or not self._between:
+            self._forward_is_next = False
+            if self._batches:
+                return self._run_batch()
+        unit = self._next_between()
+        if unit is None:
+            return self._run_batch() if self._batches else []
+        events = self._do_between(unit)
+        # While nobody is denoising nobody waits for a forward: the first one starts with all who are here.
+        more = any(isinstance(waiting, Drawing) for waiting in self._between)
+        self._forward_is_next = self._denoising or not more or any(batch.full for batch in self._batches.values())
+        return events
 
     def preview(self, request_id: str) -> Image.Image | None:
         """What the pictures may become, a grid if there are several; None before the first step.
@@ -136,39 +149,170 @@ class Engine:
             return None
         if self._preview is not None and self._preview[:2] == (request_id, drawing.step):
             return self._preview[2]
-        estimate = drawing.estimate()
-        if estimate is None:
+        estimates = [self._estimate(picture) for picture in drawing.pictures if picture.latest is not None]
+        if not estimates:
             return None
-        self._preview = request_id, drawing.step, self._previewer.draw(estimate)
+        self._preview = request_id, drawing.step, self._previewer.draw(torch.cat(estimates))
         return self._preview[2]
 
-    def _advance(self, request_id: str, drawing: Drawing) -> list[Event]:
-        if not drawing.started:
-            drawing.encode_text(self._conditioning)
-            drawing.start()
-            return [Progress(request_id, 0, drawing.total_steps)]
-        if not drawing.denoised:
-            sample, timestep, conditioning = drawing.model_input()
-            output = self._unet(sample, timestep, encoder_hidden_states=conditioning, return_dict=False)[0]
-            drawing.accept(output)
-            return [Progress(request_id, drawing.step, drawing.total_steps)]
-        index, image, recipe, words_not_read = drawing.decode()
-        events: list[Event] = [ImageReady(request_id, index, image, recipe, words_not_read)]
+    def forget_concept(self, sha256: str) -> None:
+        """Let go of a deleted concept: its slot, its merged copy, its file as read."""
+        self._concepts.forget(sha256)
+
+    def close(self) -> None:
+        """Stop the threads that read concepts and compile."""
+        self._concepts.close()
+        self._forward.close()
+
+    # ── batches ──
+
+    def _run_batch(self) -> list[Event]:
+        """One step of the batch whose turn it is."""
+        key, batch = next(iter(self._batches.items()))
+        self._batches[key] = self._batches.pop(key)
+        batch.seat()
+        moved = list(dict.fromkeys(picture.request_id for picture in batch.seated))
+        stuck: str | None = None
+        try:
+            self._between += batch.step()
+        except NoMemory as error:
+            stuck = error.picture.request_id
+            logger.warning("request %s: not even one row fits", stuck)
+        except BaseException as error:
+            if not _is_out_of_memory(error):
+                for request_id in moved:
+                    self._drop(request_id)
+                raise
+            stuck = batch.seated[-1].request_id
+            logger.warning("request %s: %s", stuck, error)
+        if stuck is not None:
+            self._drop(stuck)
+            return [Failed(stuck, _OUT_OF_MEMORY)]
+        if batch.empty:
+            del self._batches[key]
+        return [event for request_id in moved for event in self._progress(self._drawings[request_id])]
+
+    def _batch_for(self, drawing: Drawing) -> Batch:
+        placement = drawing.placement
+        lane = "" if placement is None else placement.lane
+        key = (lane, *drawing.latent_size)
+        if key not in self._batches:
+            network = self._forward
+            if placement is not None and lane:
+                network = Forward(placement.unet, self._model.device, self._model.dtype, compile=False)
+                if self._pinned_rows is not None:
+                    network.pin(self._pinned_rows)
+            self._batches[key] = Batch(network, self._model.device, self._max_rows, _is_out_of_memory)
+        return self._batches[key]
+
+    def _progress(self, drawing: Drawing) -> list[Event]:
+        if drawing.step == drawing.reported:
+            return []
+        drawing.reported = drawing.step
+        return [Progress(drawing.request_id, drawing.step, drawing.total_steps)]
+
+    # ── between two forwards ──
+
+    @property
+    def _denoising(self) -> bool:
+        return any(batch.seated for batch in self._batches.values())
+
+    def _next_between(self) -> Drawing | Picture | None:
+        """What can be done first; to prepare goes before to decode where the network would stand idle."""
+        ready: list[Drawing | Picture] = []
+        slots_are_short = False
+        for unit in self._between:
+            if isinstance(unit, Drawing) and unit.request_id in self._tickets:
+                # Nobody overtakes a request that waits for free slots: it would wait for ever.
+                if slots_are_short or not self._tickets[unit.request_id].ready():
+                    continue
+                if not self._take_concepts(unit):
+                    slots_are_short = True
+                    continue
+            ready.append(unit)
+        if not ready:
+            if self._between and not self._batches:
+                self._concepts.wait(_CONCEPT_WAIT_SECONDS)
+            return None
+        to_prepare = (unit for unit in ready if isinstance(unit, Drawing))
+        unit = ready[0] if self._denoising else next(to_prepare, ready[0])
+        self._between.remove(unit)
+        return unit
+
+    def _take_concepts(self, drawing: Drawing) -> bool:
+        """False where it has to wait for slots. A concept that is refused is left to `_prepare`, which says why."""
+        if drawing.placement is None:
+            with contextlib.suppress(ConceptRefused):
+                drawing.placement = self._concepts.acquire(self._tickets[drawing.request_id])
+                return drawing.placement is not None
+        return True
+
+    def _do_between(self, unit: Drawing | Picture) -> list[Event]:
+        request_id = unit.request_id
+        reason = _OUT_OF_MEMORY
+        try:
+            return self._prepare(unit) if isinstance(unit, Drawing) else self._decode(unit)
+        except NotFinite as error:
+            logger.warning("request %s: %s are not finite", request_id, error)
+            reason = _NOT_FINITE
+        except (ImageRefused, ConceptRefused, InvalidRequest) as error:
+            reason = str(error)
+        except OSError as error:
+            logger.warning("request %s: %s", request_id, error)
+            reason = _NO_START_IMAGE
+        except BaseException as error:
+            if not _is_out_of_memory(error):
+                self._drop(request_id)
+                raise
+            logger.warning("request %s: %s", request_id, error)
+        # Outside of the except block: the traceback no longer holds the tensors.
+        self._drop(request_id)
+        return [Failed(request_id, reason)]
+
+    def _prepare(self, drawing: Drawing) -> list[Event]:
+        ticket = self._tickets.pop(drawing.request_id, None)
+        if ticket is not None and drawing.placement is None:
+            self._concepts.acquire(ticket)  # says why it is refused
+        drawing.encode_texts(self._conditioning)
+        drawing.start()
+        self._batch_for(drawing).waiting.extend(drawing.pictures)
+        return [Progress(drawing.request_id, 0, drawing.total_steps)]
+
+    def _decode(self, picture: Picture) -> list[Event]:
+        drawing = self._drawings[picture.request_id]
+        image, recipe, words_not_read = drawing.decode(picture)
+        events: list[Event] = [ImageReady(picture.request_id, picture.index, image, recipe, words_not_read)]
         if drawing.finished:
-            events.append(Finished(request_id))
+            self._drop(picture.request_id)
+            events.append(Finished(picture.request_id))
         return events
 
-    def _take_cancelled(self) -> list[str]:
-        taken, self._cancelled = self._cancelled, []
-        return taken
+    # ── the rest ──
 
-    def _report_cancelled(self, request_id: str) -> Event:
-        self._drop(request_id)
-        return Cancelled(request_id)
+    def _estimate(self, picture: Picture) -> torch.Tensor:
+        assert picture.latest is not None
+        if picture.denoised:
+            return picture.latents
+        return estimate_original(self._noise_levels, self._model.info.prediction_type, *picture.latest)
+
+    def _report_cancelled(self) -> list[Event]:
+        cancelled, self._cancelled = self._cancelled, []
+        for request_id in cancelled:
+            self._drop(request_id)
+        return [Cancelled(request_id) for request_id in cancelled]
 
     def _drop(self, request_id: str) -> None:
-        del self._drawings[request_id]
-        self._order.remove(request_id)
+        """Forget a request, wherever its pictures are."""
+        drawing = self._drawings.pop(request_id)
+        self._between = deque(unit for unit in self._between if unit.request_id != request_id)
+        for batch in self._batches.values():
+            batch.drop(request_id)
+        self._batches = {key: batch for key, batch in self._batches.items() if not batch.empty}
+        ticket = self._tickets.pop(request_id, None)
+        if ticket is not None:
+            self._concepts.abandon(ticket)
+        if drawing.placement is not None:
+            self._concepts.release(drawing.placement)
         if self._preview is not None and self._preview[0] == request_id:
             self._preview = None
         if request_id in self._cancelled:
@@ -179,26 +323,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(name in str(error) for name in _ALLOCATORS)
-
-
-def generate(
-    model: LoadedModel, request: ImageRequest, on_event: Callable[[Event], None] | None = None
-) -> list[Drawn]:
-    """Draw one request from beginning to end.
-
-    Raises:
-        InvalidRequest: this model can't draw it.
-        GenerationFailed: it could not be drawn; the text says why.
-    """
-    engine = Engine(model)
-    engine.admit("only", request)
-    drawn: list[Drawn] = []
-    while engine.busy:
-        for event in engine.step():
-            if on_event is not None:
-                on_event(event)
-            if isinstance(event, ImageReady):
-                drawn.append(Drawn(event.image, event.recipe, event.words_not_read))
-            if isinstance(event, Failed):
-                raise GenerationFailed(event.reason)
-    return drawn

@@ -25,6 +25,7 @@ from generation.layout import (
     declares_checker,
     folder_layout,
     is_weight_file,
+    weight_folders,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ _SMALL_FILES: Final = (
     "scheduler/*.json",
     "tokenizer/*.json",
     "tokenizer/*.txt",
+    "tokenizer_2/*.json",
+    "tokenizer_2/*.txt",
     "feature_extractor/*.json",
     # The checker's too where it is not asked for: a folder without weights is noticed when it is, also offline.
     *(f"{part}/config.json" for part in (*WEIGHT_FOLDERS, CHECKER)),
@@ -82,8 +85,9 @@ def download(
             # Weights are judged when they are loaded: of the two precisions only one was ever fetched.
             return Path(snapshot_download(**where, allow_patterns=[*_SMALL_FILES], local_files_only=True))
         folder = _fetch_small_files(where, offered)
-        folder_layout(folder, source)  # refused before the weights, which can be many gigabytes
-        parts = _with_checker(folder, offered) if own_check else WEIGHT_FOLDERS
+        layout = folder_layout(folder, source)  # refused before the weights, which can be many gigabytes
+        parts = weight_folders(layout.family)
+        parts += _checker(folder, offered) if own_check else ()
         names = chosen_files([file.filename for file in offered], half_precision=half_precision, parts=parts)
         weights = [file for file in offered if file.filename in names and not _is_small(file.filename)]
         missing = [file for file in weights if file.will_download]
@@ -106,8 +110,8 @@ def download(
         raise ModelError(f"The download of “{source}” broke off; start again to go on: {reason}") from error
 
 
-def chosen_files(names: list[str], *, half_precision: bool, parts: tuple[str, ...] = WEIGHT_FOLDERS) -> list[str]:
-    """Of a repository's files, those that are loaded: small ones, and one set of weights per part.
+def chosen_files(names: list[str], *, half_precision: bool, parts: tuple[str, ...]) -> list[str]:
+    """Of a repository's files, those that are loaded: small ones, and one set of weights for each of `parts`.
 
     Raises:
         ModelError: a part has no safetensors.
@@ -143,11 +147,11 @@ def _fetch_small_files(where: dict[str, Any], offered: list[DryRunFileInfo]) -> 
     return Path(snapshot_download(**where, allow_patterns=[*_SMALL_FILES], tqdm_class=_silent_bar()))
 
 
-def _with_checker(folder: Path, offered: list[DryRunFileInfo]) -> tuple[str, ...]:
-    """The folders with weights: the safety checker's too, where it is there and `model_index.json` names it."""
+def _checker(folder: Path, offered: list[DryRunFileInfo]) -> tuple[str, ...]:
+    """The safety checker's folder, where it is there and `model_index.json` names it."""
     if not any(file.filename.startswith(f"{CHECKER}/") for file in offered):
-        return WEIGHT_FOLDERS
-    return (*WEIGHT_FOLDERS, CHECKER) if declares_checker(folder) else WEIGHT_FOLDERS
+        return ()
+    return (CHECKER,) if declares_checker(folder) else ()
 
 
 def _silent_bar() -> type[Bar]:

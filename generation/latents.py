@@ -36,12 +36,33 @@ def encode_image(
     model: LoadedModel, image: Image.Image, generators: list[torch.Generator], width: int, height: int
 ) -> torch.Tensor:
     """Scaled latents of the picture, cut to cover `width`×`height`: one per generator, one encode for all."""
-    encoded: Any = model.vae.encode(to_tensor(image, width, height).to(model.device, model.dtype))
+    encoded: Any = model.vae.encode(to_tensor(image, width, height).to(model.device, model.vae.dtype))
     if hasattr(encoded, "latent_dist"):
         latents = torch.cat([encoded.latent_dist.sample(generator) for generator in generators])
     else:
         latents = encoded.latents.repeat(len(generators), 1, 1, 1)
-    return model.vae_config.scaling_factor * latents
+    return scaled(model, latents)
+
+
+def scaled(model: LoadedModel, raw: torch.Tensor) -> torch.Tensor:
+    """What the VAE made, `[images, channels, h, w]`, as the UNet wants it: of about unit variance."""
+    mean, deviation = _statistics(model, raw)
+    return (raw - mean) * model.vae_config.scaling_factor / deviation
+
+
+def unscaled(model: LoadedModel, latents: torch.Tensor) -> torch.Tensor:
+    """The way back, for the VAE, in its precision."""
+    mean, deviation = _statistics(model, latents)
+    return (latents * deviation / model.vae_config.scaling_factor + mean).to(model.vae.dtype)
+
+
+def _statistics(model: LoadedModel, like: torch.Tensor) -> tuple[torch.Tensor | float, torch.Tensor | float]:
+    """Mean and deviation of each channel where the VAE's configuration has them, as diffusers' SDXL pipelines do."""
+    config: Any = model.vae_config
+    mean, deviation = config.get("latents_mean"), config.get("latents_std")
+    if mean is None or deviation is None:
+        return 0.0, 1.0
+    return like.new_tensor(mean).view(1, -1, 1, 1), like.new_tensor(deviation).view(1, -1, 1, 1)
 
 
 def noised(scheduler: Scheduler, latents: torch.Tensor, fresh: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -58,7 +79,8 @@ def decode_latents(model: LoadedModel, latents: torch.Tensor) -> Image.Image:
     """
     if not torch.isfinite(latents).all():
         raise NotFinite("latents")
-    pixels: torch.Tensor = model.vae.decode(latents / model.vae_config.scaling_factor, return_dict=False)[0]
+    vae: Any = model.vae
+    pixels: torch.Tensor = vae.decode(unscaled(model, latents), return_dict=False)[0]
     if not torch.isfinite(pixels).all():
         raise NotFinite("pixels")
     return to_image(pixels[0])

@@ -1,4 +1,4 @@
-"""What lies where in a model's folder, found before any of it is loaded. Standard library only."""
+"""What lies where in a model's folder, found before any of it is loaded."""
 
 from __future__ import annotations
 
@@ -7,25 +7,31 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from generation.families import declared_class, family_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-WEIGHT_FOLDERS: Final = ("text_encoder", "unet", "vae")
+    from generation.families import Family
+
+WEIGHT_FOLDERS: Final = ("text_encoder", "text_encoder_2", "unet", "vae")
+"""The folders with weights, of every family. A model has those of its own."""
 CHECKER: Final = "safety_checker"
 """The folder of the model's own checker, where it ships one."""
-_PICKLES: Final = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+PICKLES: Final = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _WEIGHTS: Final = re.compile(
     r"(?P<stem>model|diffusion_pytorch_model)(?P<shard>-\d{5}-of-\d{5})?"
     r"(\.(?P<variant>[\w-]+?))?(?P<late_shard>-\d{5}-of-\d{5})?\.safetensors"
 )
+_TOKENIZERS: Final = ("CLIPTokenizer", "CLIPTokenizerFast")
 _CLASSES: Final = {
-    "text_encoder": ("CLIPTextModel",),
-    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL", "AutoencoderTiny"),
 }
 _CHECKER_CLASS: Final = "StableDiffusionSafetyChecker"
+_INPAINTING_CHANNELS: Final = 9
+"""Latents, the latents of the picture around the hole, and the hole."""
 
 
 class ModelError(Exception):
@@ -34,6 +40,7 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
+    family: Family
     vae_class: str
     scheduler_config: dict[str, Any]
 
@@ -54,20 +61,33 @@ def folder_layout(folder: Path, source: str | None = None) -> Layout:
     """
     index = _read_json(folder / "model_index.json", folder)
     pipeline = index.get("_class_name", "unknown pipeline")
-    if _declared_class(index, "text_encoder_2") or not _declared_class(index, "unet"):
-        what = f"a Stable Diffusion 1.x/2.x model ({pipeline}); such models can't be drawn with yet"
+    family = family_of(index)
+    if family is None:
+        what = f"a Stable Diffusion 1.x, 2.x or XL model ({pipeline}); such models can't be drawn with yet"
+        if declared_class(index, "text_encoder_2") and index.get("requires_aesthetics_score"):
+            what = "a model of its own but the refiner of Stable Diffusion XL; choose the base model instead"
         raise ModelError(f"“{source or folder}” is not {what}.")
-    for part, allowed in _CLASSES.items():
-        found = _declared_class(index, part)
+    classes = dict(_CLASSES)
+    for text in family.text_parts:
+        classes |= {text.encoder: (text.encoder_class,), text.tokenizer: _TOKENIZERS}
+    for part, allowed in classes.items():
+        found = declared_class(index, part)
         if found not in allowed:
             what = f"its {part.replace('_', ' ')} is {found or 'missing'}, not {' or '.join(allowed)}"
             raise ModelError(f"The model in {folder} ({pipeline}) is not of a kind that can be drawn with: {what}.")
         if not (folder / part).is_dir():
             raise ModelError(f"The model in {folder} is not complete: {part}/ is missing.")
+    if _read_json(folder / "unet" / "config.json", folder).get("in_channels") == _INPAINTING_CHANNELS:
+        raise ModelError(f"“{source or folder}” is an inpainting model; choose one that makes pictures from text.")
     scheduler_config = _read_json(folder / "scheduler" / "scheduler_config.json", folder)
     if not isinstance(scheduler_config.get("_class_name"), str):
         raise ModelError(f"The scheduler in {folder} has no class name.")
-    return Layout(index["vae"][1], scheduler_config)
+    return Layout(family, index["vae"][1], scheduler_config)
+
+
+def weight_folders(family: Family) -> tuple[str, ...]:
+    """The folders of a family with weights, in the order in which they are loaded."""
+    return (*(text.encoder for text in family.text_parts), "unet", "vae")
 
 
 def declares_checker(folder: Path) -> bool:
@@ -76,16 +96,10 @@ def declares_checker(folder: Path) -> bool:
     Raises:
         ModelError: it names another one, which must not go unasked just because it is not known here.
     """
-    found = _declared_class(_read_json(folder / "model_index.json", folder), CHECKER)
+    found = declared_class(_read_json(folder / "model_index.json", folder), CHECKER)
     if found not in (None, _CHECKER_CLASS):
         raise ModelError(f"The safety checker of the model in {folder} is {found}, not {_CHECKER_CLASS}.")
     return found is not None
-
-
-def _declared_class(index: dict[str, Any], part: str) -> Any:
-    """Of `["library", "Class"]` the class; None where there is nothing (or `[null, null]`)."""
-    declared = index.get(part)
-    return declared[1] if isinstance(declared, list) and len(declared) == 2 else None
 
 
 def weight_variant(folder: Path, part: str, *, prefer_fp16: bool = False) -> Variant:
@@ -98,7 +112,7 @@ def weight_variant(folder: Path, part: str, *, prefer_fp16: bool = False) -> Var
     name = choose_variant([path.name for path in paths], prefer_fp16=prefer_fp16)
     if name is not None:
         return Variant(name, [path for path in paths if _variant_of(path.name) == name])
-    pickles = [path.name for path in paths if path.suffix in _PICKLES]
+    pickles = [path.name for path in paths if path.suffix in PICKLES]
     if pickles:
         why = "a pickle can run code when it is opened, so only .safetensors are loaded"
         raise ModelError(f"{part}/{pickles[0]} in {folder} is a pickle; {why}.")

@@ -39,25 +39,42 @@ class SchedulerChoice(msgspec.Struct, frozen=True):
     """As other programs write it in a picture's `parameters`."""
     class_name: str
     options: dict[str, str | bool | int] = {}
+    max_steps: int = INFERENCE_STEPS[1]
+    """LCM and TCD pick their steps from the 50 that their models are distilled for."""
 
+
+_PLAIN: Final[dict[str, str | bool | int]] = {"use_karras_sigmas": False}
+_KARRAS: Final[dict[str, str | bool | int]] = {"use_karras_sigmas": True}
+_ODE: Final[dict[str, str | bool | int]] = {"algorithm_type": "dpmsolver++", "solver_order": 2}
+_SDE: Final[dict[str, str | bool | int]] = {"algorithm_type": "sde-dpmsolver++", "solver_order": 2}
+_SDE3: Final[dict[str, str | bool | int]] = {"algorithm_type": "sde-dpmsolver++", "solver_order": 3}
 
 SCHEDULERS: Final[Mapping[str, SchedulerChoice]] = MappingProxyType(
     {
         "ddim": SchedulerChoice("DDIM", "DDIMScheduler"),
         "ddpm": SchedulerChoice("DDPM", "DDPMScheduler"),
         "deis": SchedulerChoice("DEIS", "DEISMultistepScheduler"),
-        "dpm2": SchedulerChoice("DPM2", "KDPM2DiscreteScheduler"),
-        "dpm2_a": SchedulerChoice("DPM2 a", "KDPM2AncestralDiscreteScheduler"),
-        "dpmpp_2m": SchedulerChoice("DPM++ 2M", "DPMSolverMultistepScheduler", {"use_karras_sigmas": False}),
-        "dpmpp_2m_karras": SchedulerChoice(
-            "DPM++ 2M Karras", "DPMSolverMultistepScheduler", {"use_karras_sigmas": True}
-        ),
-        "dpmpp_2s": SchedulerChoice("DPM++ 2S", "DPMSolverSinglestepScheduler"),
+        "dpm2": SchedulerChoice("DPM2", "KDPM2DiscreteScheduler", _PLAIN),
+        "dpm2_karras": SchedulerChoice("DPM2 Karras", "KDPM2DiscreteScheduler", _KARRAS),
+        "dpm2_a": SchedulerChoice("DPM2 a", "KDPM2AncestralDiscreteScheduler", _PLAIN),
+        "dpm2_a_karras": SchedulerChoice("DPM2 a Karras", "KDPM2AncestralDiscreteScheduler", _KARRAS),
+        "dpmpp_2m": SchedulerChoice("DPM++ 2M", "DPMSolverMultistepScheduler", _ODE | _PLAIN),
+        "dpmpp_2m_karras": SchedulerChoice("DPM++ 2M Karras", "DPMSolverMultistepScheduler", _ODE | _KARRAS),
+        "dpmpp_2m_sde": SchedulerChoice("DPM++ 2M SDE", "DPMSolverMultistepScheduler", _SDE | _PLAIN),
+        "dpmpp_2m_sde_karras": SchedulerChoice("DPM++ 2M SDE Karras", "DPMSolverMultistepScheduler", _SDE | _KARRAS),
+        "dpmpp_2s": SchedulerChoice("DPM++ 2S", "DPMSolverSinglestepScheduler", _ODE | _PLAIN),
+        "dpmpp_3m_sde": SchedulerChoice("DPM++ 3M SDE", "DPMSolverMultistepScheduler", _SDE3 | _PLAIN),
+        "dpmpp_3m_sde_karras": SchedulerChoice("DPM++ 3M SDE Karras", "DPMSolverMultistepScheduler", _SDE3 | _KARRAS),
+        "dpmpp_sde": SchedulerChoice("DPM++ SDE", "DPMSolverSinglestepScheduler", _SDE | _PLAIN),
+        "dpmpp_sde_karras": SchedulerChoice("DPM++ SDE Karras", "DPMSolverSinglestepScheduler", _SDE | _KARRAS),
         "euler": SchedulerChoice("Euler", "EulerDiscreteScheduler"),
         "euler_a": SchedulerChoice("Euler a", "EulerAncestralDiscreteScheduler"),
         "heun": SchedulerChoice("Heun", "HeunDiscreteScheduler"),
-        "lms": SchedulerChoice("LMS", "LMSDiscreteScheduler"),
+        "lcm": SchedulerChoice("LCM", "LCMScheduler", max_steps=50),
+        "lms": SchedulerChoice("LMS", "LMSDiscreteScheduler", _PLAIN),
+        "lms_karras": SchedulerChoice("LMS Karras", "LMSDiscreteScheduler", _KARRAS),
         "pndm": SchedulerChoice("PNDM", "PNDMScheduler", {"skip_prk_steps": True}),
+        "tcd": SchedulerChoice("TCD", "TCDScheduler", max_steps=50),
         "unipc": SchedulerChoice("UniPC", "UniPCMultistepScheduler"),
     }
 )

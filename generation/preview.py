@@ -1,81 +1,145 @@
-"""A cheap picture of latents that are not finished yet."""
+"""A cheap picture of latents that are not finished yet: one small convolution that is fitted to the model.
+
+Latents of an image autoencoder are close to a blurred picture, and their 3×3 neighbourhoods say much of how
+the edges run: an affine map from a neighbourhood to a tile of pixels is a usable decoder at under 1 % of a
+network evaluation. (On the bundled model it is 5 dB nearer to the decoded picture than the usual map from one
+place to one colour, at the same cost; features beyond linear ones gained nothing.)
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from PIL import Image
 from torch.nn import functional
-
-from generation.latents import to_image
 
 if TYPE_CHECKING:
     from generation.model import LoadedModel
 
-_DECODED_PIXELS: Final = 512 * 512
-"""Up to here a small decoder draws the preview; above, a linear map does."""
-_FIT_SIDE: Final = 256
-_SMALLEST_SIDE: Final = 64
+_PREVIEW_SIDE: Final = 256
+"""Pixels at the model's own size: a preview is looked at small, and every pixel of it travels."""
+_KERNEL: Final = 3
+_FIT_PICTURES: Final = 4
+_FIT_SIDE: Final = 32
+"""In latents. Four times 1,024 neighbourhoods for 37 unknowns; more were not better."""
+_LEAVES: Final = 200
+_LEAF_RADII: Final = (0.03, 0.5)
+"""Of the picture's side: the smallest are as large as one latent."""
+_RIDGE: Final = 1e-4
+"""Of the features' mean variance: keeps the solution finite where channels always agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewMap:
+    """From each 3×3 neighbourhood of scaled latents to a tile of `subpixels`×`subpixels` colours."""
+
+    weight: torch.Tensor
+    """`[3 · subpixels², channels, 3, 3]` float32."""
+    bias: torch.Tensor
+    """`[3 · subpixels²]` float32."""
+    subpixels: int
+
+    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+        """`[images, channels, h, w]` → `[images, 3, h · subpixels, w · subpixels]`, around −1…1."""
+        padded = functional.pad(latents.float(), [_KERNEL // 2] * 4, mode="replicate")
+        return functional.pixel_shuffle(functional.conv2d(padded, self.weight, self.bias), self.subpixels)
 
 
 class Previewer:
-    """Draws previews for one model: by its own decoder where that is small, else by a linear map.
-
-    Latents of an image autoencoder are close to a blurred picture: colour is nearly a linear function of
-    the channels at each place. The map is fitted once, when it is first needed.
-    """
+    """Draws previews for one model."""
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
-        self._to_rgb: torch.Tensor | None = None
+        self._map: PreviewMap | None = None
+
+    def prepare(self) -> None:
+        """Fit the map now, where nobody waits; else the first `draw` does it."""
+        if self._map is None:
+            self._map = fit_preview_map(self._model)
 
     @torch.no_grad()
     def draw(self, latents: torch.Tensor) -> Image.Image:
         """One picture from scaled latents `[images, channels, h, w]`: a grid if there are several."""
-        model = self._model
-        pixels = latents.shape[0] * latents.shape[2] * latents.shape[3] * model.vae_scale_factor**2
-        if isinstance(model.vae, AutoencoderTiny) and pixels <= _DECODED_PIXELS:
-            vae: Any = model.vae
-            scaled = (latents / model.vae_config.scaling_factor).to(model.dtype)
-            rgb: torch.Tensor = vae.decode(scaled, return_dict=False)[0]
-        else:
-            rgb = self._linear(latents)
-        return grid([to_image(picture) for picture in torch.nan_to_num(rgb)])
-
-    def _linear(self, latents: torch.Tensor) -> torch.Tensor:
-        """`[images, 3, h, w]` in −1…1 at the latents' own size, enlarged if that is tiny."""
-        if self._to_rgb is None:
-            self._to_rgb = fit_linear_map(self._model)
-        weights = self._to_rgb
-        rgb = torch.einsum("nchw,cr->nrhw", latents.float(), weights[:-1]) + weights[-1].view(1, 3, 1, 1)
-        side = min(rgb.shape[2:])
-        return functional.interpolate(rgb, scale_factor=max(1, math.ceil(_SMALLEST_SIDE / side)))
+        self.prepare()
+        assert self._map is not None
+        colours = self._map(torch.nan_to_num(latents, posinf=0.0, neginf=0.0))
+        # Rounded on the device: a quarter of the bytes to fetch.
+        whole = ((colours / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        return grid([Image.fromarray(picture) for picture in whole.permute(0, 2, 3, 1).cpu().numpy()])
 
 
 @torch.no_grad()
-def fit_linear_map(model: LoadedModel) -> torch.Tensor:
-    """Least squares from scaled latents to colour, `[channels + 1, 3]` float32 (the last row is the offset).
+def fit_preview_map(model: LoadedModel) -> PreviewMap:
+    """Ridge regression from the encoded latents of made-up pictures to their pixels.
 
-    Fitted on one encoded field of smooth random colours; the global random state is left alone.
+    The pictures are dead leaves (see `dead_leaves`): whatever the model draws, it shares their edges and flat
+    places. The encoder runs four times; the global random state is left alone.
     """
     vae: Any = model.vae
     factor = model.vae_scale_factor
+    subpixels = _subpixels(model)
     generator = torch.Generator("cpu").manual_seed(0)
-    coarse = torch.rand((1, 3, 12, 12), generator=generator) * 2 - 1
-    picture = functional.interpolate(coarse, size=(_FIT_SIDE, _FIT_SIDE), mode="bicubic").clamp(-1, 1)
-    encoded: Any = vae.encode(picture.to(model.device, model.dtype))
-    latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-    latents = (latents * model.vae_config.scaling_factor).float()
-    colours = functional.avg_pool2d(picture, factor).to(model.device)
-    rows = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
-    rows = torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1)
-    wanted = colours.permute(0, 2, 3, 1).reshape(-1, 3)
-    # On the CPU in float64: small, and lstsq on CUDA asks for full rank.
-    solution = torch.linalg.lstsq(rows.double().cpu(), wanted.double().cpu(), driver="gelsd").solution
-    return solution.float().to(model.device)
+    features: list[torch.Tensor] = []
+    tiles: list[torch.Tensor] = []
+    for _ in range(_FIT_PICTURES):
+        picture = dead_leaves(_FIT_SIDE * factor, generator)
+        encoded: Any = vae.encode(picture.to(model.device, next(vae.parameters()).dtype))
+        latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+        scaled = (latents * model.vae_config.scaling_factor).double().cpu()
+        padded = functional.pad(scaled, [_KERNEL // 2] * 4, mode="replicate")
+        features.append(functional.unfold(padded, _KERNEL)[0].T)
+        small = functional.avg_pool2d(picture.double(), factor // subpixels)
+        tiles.append(functional.pixel_unshuffle(small, subpixels).flatten(2)[0].T)
+    weights, bias = ridge(torch.cat(features), torch.cat(tiles))
+    shape = (weights.shape[1], -1, _KERNEL, _KERNEL)
+    weight = weights.T.reshape(shape).float().to(model.device)
+    return PreviewMap(weight, bias.float().to(model.device), subpixels)
+
+
+def ridge(features: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`W [k, m]` and `b [m]` that bring `features @ W + b` nearest to `wanted`: `[n, k]`, `[n, m]` in float64.
+
+    Hoerl and Kennard, Ridge Regression (1970); the offset is not held back.
+    """
+    middle, wanted_middle = features.mean(0), wanted.mean(0)
+    centred = features - middle
+    gram = centred.T @ centred
+    ridged = gram + _RIDGE * gram.diagonal().mean().clamp(min=1e-12) * torch.eye(len(gram), dtype=gram.dtype)
+    weights = torch.linalg.solve(ridged, centred.T @ (wanted - wanted_middle))
+    return weights, wanted_middle - middle @ weights
+
+
+def dead_leaves(side: int, generator: torch.Generator) -> torch.Tensor:
+    """`[1, 3, side, side]` in −1…1: ellipses of random colours over each other, few large and many small.
+
+    With radii after r⁻³ this has the statistics of edges that photographs and drawings have, at every scale:
+    Lee, Mumford and Huang, Occlusion Models for Natural Images (2001).
+    """
+    low, high = _LEAF_RADII
+    line = torch.linspace(0, 1, side)
+    down, across = torch.meshgrid(line, line, indexing="ij")
+    random = torch.rand((_LEAVES, 8), generator=generator)
+    picture = torch.zeros((3, side, side))
+    for *colour, turn, flatness, size, x, y in random.tolist():
+        radius = (low**-2 + (high**-2 - low**-2) * size) ** -0.5
+        sine, cosine = math.sin(turn * math.pi), math.cos(turn * math.pi)
+        along = (across - x) * cosine + (down - y) * sine
+        aside = ((down - y) * cosine - (across - x) * sine) / (0.2 + 0.8 * flatness)
+        inside = along**2 + aside**2 < radius**2
+        picture = torch.where(inside, torch.tensor(colour).view(3, 1, 1) * 2 - 1, picture)
+    return picture[None]
+
+
+def _subpixels(model: LoadedModel) -> int:
+    """A power of two that divides the autoencoder's factor, so that the usual preview is small enough."""
+    defaults = model.info.defaults
+    subpixels = model.vae_scale_factor
+    while subpixels > 1 and max(defaults.width, defaults.height) * subpixels > _PREVIEW_SIDE * model.vae_scale_factor:
+        subpixels //= 2
+    return subpixels
 
 
 def grid(pictures: list[Image.Image]) -> Image.Image:

@@ -6,7 +6,7 @@ A scheduler object keeps the place and the history of one request, so it is neve
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import diffusers
 import torch
@@ -15,6 +15,19 @@ from generation.limits import SCHEDULERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_SOLVER_KEYS: Final = frozenset(
+    {
+        "algorithm_type",
+        "solver_order",
+        "solver_type",
+        "use_beta_sigmas",
+        "use_exponential_sigmas",
+        "use_karras_sigmas",
+        "use_lu_lambdas",
+    }
+)
+"""What a configuration says about the model's own sampler; the rest is about its noise, and holds for any sampler."""
 
 
 class Scheduler(Protocol):
@@ -45,12 +58,16 @@ def corrected_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_scheduler(config: Mapping[str, Any], name: str | None = None) -> Scheduler:
-    """A fresh scheduler: the model's own (`name` is None), or one of `SCHEDULERS` for the model's noise."""
+    """A fresh scheduler: the model's own (`name` is None), or one of `SCHEDULERS` for the model's noise.
+
+    Raises:
+        ValueError, ImportError: diffusers can't make the model's own scheduler with this configuration, or here.
+    """
     if name is None:
-        class_name, options = config["_class_name"], {}
-    else:
-        class_name, options = SCHEDULERS[name].class_name, SCHEDULERS[name].options
-    return getattr(diffusers, class_name).from_config(dict(config), **options)
+        return getattr(diffusers, config["_class_name"]).from_config(dict(config))
+    choice = SCHEDULERS[name]
+    noise = {key: value for key, value in config.items() if key not in _SOLVER_KEYS}
+    return getattr(diffusers, choice.class_name).from_config(noise, **choice.options)
 
 
 def scheduler_name(config: Mapping[str, Any]) -> str:
@@ -84,12 +101,17 @@ def step_options(scheduler: Scheduler, generators: list[torch.Generator]) -> dic
     return {name: value for name, value in options.items() if name in accepted}
 
 
+def noise_levels(config: Mapping[str, Any]) -> torch.Tensor:
+    """ᾱ of every training timestep, `[timesteps]` float32: how much of the picture is left in the noise."""
+    return diffusers.DDIMScheduler.from_config(dict(config)).alphas_cumprod
+
+
 def estimate_original(
-    scheduler: Scheduler,
+    alphas_cumprod: torch.Tensor,
     prediction_type: str,
     model_input: torch.Tensor,
     model_output: torch.Tensor,
-    timestep: torch.Tensor,
+    timestep: float,
 ) -> torch.Tensor:
     """What the finished latents look like from here (x₀), `[images, channels, h, w]`.
 
@@ -99,8 +121,8 @@ def estimate_original(
     """
     if prediction_type == "sample":
         return model_output
-    index = timestep.round().long().clamp(0, len(scheduler.alphas_cumprod) - 1).cpu()
-    alpha_bar = float(scheduler.alphas_cumprod[index])
+    index = min(max(round(timestep), 0), len(alphas_cumprod) - 1)
+    alpha_bar = float(alphas_cumprod[index])
     alpha, sigma = max(alpha_bar, 1e-6) ** 0.5, (1 - alpha_bar) ** 0.5
     if prediction_type == "v_prediction":
         return alpha * model_input - sigma * model_output

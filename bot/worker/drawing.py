@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
 PREVIEW_SECONDS = 0.5
+PREVIEW_SHARE = 0.1
+"""Of the time, at most, for previews (drawn, checked and written), however many jobs are being drawn."""
 PREVIEW_SIDE = 512
 _PACE_WEIGHT = 0.3
 
@@ -59,6 +61,8 @@ class _Drawing:
     step_began: float = 0.0
     seconds_per_step: float = 0.0
     previewed: float = 0.0
+    has_preview: bool = False
+    """It is between its first step and its last."""
 
     @property
     def folder(self) -> Path:
@@ -84,6 +88,7 @@ class DrawingLoop:
         self._drawings: dict[str, _Drawing] = {}
         self._steps = 0
         self._last_beat = 0.0
+        self._next_preview = 0.0
 
     @property
     def busy(self) -> bool:
@@ -182,12 +187,23 @@ class DrawingLoop:
     def _preview(self, event: events.Progress, drawing: _Drawing) -> str | None:
         """The path of a new preview, if it is time for one and it may be seen."""
         now = time.monotonic()
-        if not 0 < event.step < event.total_steps or now - drawing.previewed < PREVIEW_SECONDS:
+        drawing.has_preview = 0 < event.step < event.total_steps
+        waiting = [other.previewed for other in self._drawings.values() if other.has_preview]
+        if not drawing.has_preview or drawing.previewed > min(waiting):
             return None
-        image = self._engine.preview(event.request_id)
-        if image is None or self._checked(image) >= self._threshold:
+        if now < self._next_preview or now - drawing.previewed < PREVIEW_SECONDS:
             return None
         drawing.previewed = now
+        try:
+            return self._write_preview(event.request_id, drawing)
+        finally:
+            took = time.monotonic() - now
+            self._next_preview = now + took / PREVIEW_SHARE
+
+    def _write_preview(self, request_id: str, drawing: _Drawing) -> str | None:
+        image = self._engine.preview(request_id)
+        if image is None or self._checked(image) >= self._threshold:
+            return None
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
         temporary = drawing.preview_path.with_suffix(".part")
         image.save(temporary, "WEBP", quality=80)

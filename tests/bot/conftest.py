@@ -27,7 +27,8 @@ def now() -> datetime:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", message_wait_seconds=20)
+    """The fake worker holds one job at a time."""
+    return Settings(data_dir=tmp_path / "data", message_wait_seconds=20, jobs_at_once=1)
 
 
 @pytest.fixture

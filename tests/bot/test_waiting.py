@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 
 from bot.job import Job
@@ -14,11 +15,33 @@ def test_estimates_follow_what_was_drawn(make_job: Callable[..., Job]) -> None:
     assert [place.seconds for _, place in room.in_order(1, READY)] == [None, None]
     room.drawn(images=4, seconds=8)
     assert [place.seconds for _, place in room.in_order(1, READY)] == [2, 6]
+    room.drawn(images=1, seconds=10)
+    assert room.seconds(1) == (8 + 10) / 5
     for _ in range(30):
         room.drawn(images=1, seconds=10)
-    pace = room.seconds(1)
-    assert pace is not None
-    assert 9.9 < pace < 10
+    assert room.seconds(1) == 10
+
+
+def test_jobs_that_end_in_a_burst_count_by_what_the_burst_took(make_job: Callable[..., Job]) -> None:
+    """Eight jobs share their steps for two seconds: a quarter of a second each, not two."""
+    room = WaitingRoom(20)
+    for seconds in (2.0, *[0.0] * 7):
+        room.drawn(images=1, seconds=seconds)
+    assert room.seconds(4) == 1.0
+
+
+def test_a_job_whose_worker_died_waits_until_it_can_draw_alone(make_job: Callable[..., Job]) -> None:
+    room = WaitingRoom(0)
+    new, suspect = make_job(), dataclasses.replace(make_job(member=2), crashes=1)
+    room.add(new)
+    room.add(suspect, front=True)
+    assert room.pop(idle=False) is None
+    taken = room.pop(idle=True)
+    assert taken is not None
+    assert taken.id == suspect.id
+    taken = room.pop(idle=False)
+    assert taken is not None
+    assert taken.id == new.id
 
 
 def test_a_place_is_told_once_until_it_changes(make_job: Callable[..., Job]) -> None:

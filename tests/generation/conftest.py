@@ -1,4 +1,4 @@
-"""A tiny Stable Diffusion with random weights, saved as a folder that both we and diffusers load."""
+"""Tiny models with random weights, one of each family, saved as folders that both we and diffusers load."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, EulerDiscreteScheduler, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from transformers import CLIPConfig, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from generation.model import LoadedModel, load_model
 
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning"))
 
 
-def write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path, *, pad_token: str = "<|endoftext|>") -> None:
     """A byte-pair vocabulary that knows single letters, and the words above as one token each."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789,.<>|-'!?"
     merges: list[tuple[str, str]] = []
@@ -59,7 +59,7 @@ def write_tokenizer(folder: Path) -> None:
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
     vocabulary["<|startoftext|>"] = len(vocabulary)
     vocabulary["<|endoftext|>"] = len(vocabulary)
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=TOKENS)
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=TOKENS, pad_token=pad_token)
     tokenizer.save_pretrained(folder)
 
 
@@ -103,12 +103,7 @@ def save_tiny_model(
             scaling_factor=1.3,
         )
     else:
-        vae = AutoencoderKL(
-            block_out_channels=(8, 8, 8, 8),
-            norm_num_groups=4,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-        )
+        vae = tiny_kl_vae()
     vae.save_pretrained(folder / "vae")
     DDIMScheduler(
         beta_schedule="scaled_linear",
@@ -130,6 +125,124 @@ def save_tiny_model(
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", type(vae).__name__],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    torch.set_rng_state(generator_state)
+    return folder
+
+
+def text_config(folder: Path, **values: object) -> CLIPTextConfig:
+    """Of a tiny text encoder that goes with the tokenizer in `folder`."""
+    size = len(CLIPTokenizer.from_pretrained(folder))
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    ids = {"bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": size - 1}
+    return CLIPTextConfig(**{**shape, **ids, "vocab_size": size, "max_position_embeddings": TOKENS, **values})
+
+
+def tiny_kl_vae(**values: object) -> AutoencoderKL:
+    """Factor 8, four latent channels."""
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        **values,
+    )
+
+
+def save_tiny_sd2_model(folder: Path) -> Path:
+    """As Stable Diffusion 2.1: v-prediction, OpenCLIP's text encoder, heads of one width, linear projections."""
+    generator_state = torch.get_rng_state()
+    torch.manual_seed(17)
+    write_tokenizer(folder / "tokenizer", pad_token="!")
+    CLIPTextModel(text_config(folder / "tokenizer", hidden_act="gelu")).save_pretrained(folder / "text_encoder")
+    UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        layers_per_block=1,
+        attention_head_dim=(2, 4),
+        cross_attention_dim=16,
+        use_linear_projection=True,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    ).save_pretrained(folder / "unet")
+    tiny_kl_vae().save_pretrained(folder / "vae")
+    DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        steps_offset=1,
+        set_alpha_to_one=False,
+        prediction_type="v_prediction",
+    ).save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    torch.set_rng_state(generator_state)
+    return folder
+
+
+def save_tiny_xl_model(folder: Path, *, force_zeros: bool = True) -> Path:
+    """As Stable Diffusion XL base: two text encoders of different widths, a pooled embedding, size conditioning."""
+    generator_state = torch.get_rng_state()
+    torch.manual_seed(27)
+    write_tokenizer(folder / "tokenizer")
+    write_tokenizer(folder / "tokenizer_2", pad_token="!")
+    # As published: an end token of 2 makes transformers pool at the largest id instead of looking for the token.
+    CLIPTextModel(text_config(folder / "tokenizer", eos_token_id=2)).save_pretrained(folder / "text_encoder")
+    second = {"hidden_size": 24, "hidden_act": "gelu", "projection_dim": 20, "eos_token_id": 2}
+    CLIPTextModelWithProjection(text_config(folder / "tokenizer_2", **second)).save_pretrained(
+        folder / "text_encoder_2"
+    )
+    UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        layers_per_block=1,
+        attention_head_dim=(2, 4),
+        cross_attention_dim=16 + 24,
+        transformer_layers_per_block=(1, 2),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 20,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    ).save_pretrained(folder / "unet")
+    tiny_kl_vae(scaling_factor=0.13025).save_pretrained(folder / "vae")
+    EulerDiscreteScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        steps_offset=1,
+        timestep_spacing="leading",
+    ).save_pretrained(folder / "scheduler")
+    # The published configuration keeps what other classes read: it was DDIM's once.
+    path = folder / "scheduler/scheduler_config.json"
+    left_over = {"clip_sample": False, "set_alpha_to_one": False, "skip_prk_steps": True}
+    path.write_text(json.dumps(json.loads(path.read_text()) | left_over))
+    index = {
+        "_class_name": "StableDiffusionXLPipeline",
+        "force_zeros_for_empty_prompt": force_zeros,
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
     }
     (folder / "model_index.json").write_text(json.dumps(index))
     torch.set_rng_state(generator_state)
@@ -188,6 +301,26 @@ def tiny_model(tiny_folder: Path) -> LoadedModel:
 @pytest.fixture(scope="session")
 def tiny_v_model(tiny_v_folder: Path) -> LoadedModel:
     return load_model(str(tiny_v_folder), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_sd2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_sd2_model(tmp_path_factory.mktemp("tiny-sd2-model"))
+
+
+@pytest.fixture(scope="session")
+def tiny_sd2_model(tiny_sd2_folder: Path) -> LoadedModel:
+    return load_model(str(tiny_sd2_folder), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_xl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_xl_model(tmp_path_factory.mktemp("tiny-xl-model"))
+
+
+@pytest.fixture(scope="session")
+def tiny_xl_model(tiny_xl_folder: Path) -> LoadedModel:
+    return load_model(str(tiny_xl_folder), device="cpu")
 
 
 @pytest.fixture

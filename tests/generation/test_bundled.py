@@ -10,7 +10,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 import generation
-from generation.engine import generate
+from generation.generate import generate
 from generation.model import LoadedModel, load_model
 from generation.request import ImageRequest
 

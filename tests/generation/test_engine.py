@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from generation.engine import Drawn, Engine, GenerationFailed, generate
+from generation.engine import Engine
 from generation.events import Cancelled, Event, Failed, Finished, ImageReady, Progress
+from generation.generate import Drawn, GenerationFailed, generate
 from generation.model import LoadedModel
 from generation.request import ImageRequest, InvalidRequest
 
@@ -66,7 +67,7 @@ def test_guidance_off_takes_one_row(tiny_model: LoadedModel) -> None:
     assert rows == [1] * 4 + [2] * 4
 
 
-def test_requests_are_drawn_in_the_order_of_admission(tiny_model: LoadedModel) -> None:
+def test_equal_requests_end_in_the_order_of_admission(tiny_model: LoadedModel) -> None:
     engine = Engine(tiny_model)
     for name in ("a", "b"):
         engine.admit(name, request())
@@ -172,11 +173,11 @@ def test_a_preview_is_never_of_an_earlier_request(tiny_v_model: LoadedModel) -> 
 def test_numbers_out_of_range_fail_and_nothing_black_comes_out(tiny_model: LoadedModel) -> None:
     engine = Engine(tiny_model)
     engine.admit("bad", request())
-    engine.admit("good", request())
     engine.step()
     poison = tiny_model.unet.register_forward_hook(lambda _m, _i, output: (output[0] * torch.nan,))
     engine.step()
     poison.remove()
+    engine.admit("good", request())
     assert engine.preview("bad") is not None  # still a picture, never an exception
     events = [event for events in run(engine) for event in events]
     (failed,) = [event for event in events if isinstance(event, Failed)]
@@ -209,11 +210,11 @@ def test_out_of_memory_is_one_sentence_and_the_next_request_is_drawn(
 
     engine = Engine(tiny_model)
     engine.admit("a", request())
-    engine.admit("b", request())
     engine.step()
     handle = tiny_model.unet.register_forward_pre_hook(no_memory)
     (failed,) = engine.step()
     handle.remove()
+    engine.admit("b", request())
     assert isinstance(failed, Failed)
     assert failed.reason == "This needs more memory than there is; ask for fewer or smaller pictures."
     assert run(engine)[-1][-1] == Finished("b")
@@ -233,12 +234,12 @@ def test_a_fault_of_the_program_is_raised_once(tiny_model: LoadedModel, fault: t
 
     engine = Engine(tiny_model)
     engine.admit("a", request())
-    engine.admit("b", request())
     engine.step()
     handle = tiny_model.unet.register_forward_pre_hook(broken)
     with pytest.raises(fault, match="oops"):
         engine.step()
     handle.remove()
+    engine.admit("b", request())
     assert run(engine)[-1][-1] == Finished("b")
 
 

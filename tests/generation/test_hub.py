@@ -133,6 +133,23 @@ def test_only_what_is_loaded_is_fetched(hub: Hub, tmp_path: Path, capfd: pytest.
     assert fractions[-1] == pytest.approx(1, abs=0.01)
 
 
+def test_a_model_with_two_text_encoders(hub: Hub, tiny_xl_folder: Path, tmp_path: Path) -> None:
+    hub.folder = tiny_xl_folder
+    folder = download(
+        "studio/tiny", half_precision=False, report=quiet, endpoint=hub.url, cache_dir=tmp_path / "cache"
+    )
+    assert "text_encoder_2/model.safetensors" in hub.fetched
+    assert load_model(str(folder), device="cpu").info.family == "stable-diffusion-xl"
+
+
+def test_an_inpainting_model_is_refused_before_its_weights(hub: Hub, tmp_path: Path) -> None:
+    config = hub.folder / "unet/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": 9}))
+    with pytest.raises(ModelError, match="“studio/tiny” is an inpainting model; choose one that"):
+        download("studio/tiny", half_precision=False, report=quiet, endpoint=hub.url, cache_dir=tmp_path / "cache")
+    assert all(name.endswith((".json", ".txt")) for name in hub.fetched)
+
+
 def test_half_precision_files_are_preferred_for_a_gpu(hub: Hub, tmp_path: Path) -> None:
     download("studio/tiny", half_precision=True, report=quiet, endpoint=hub.url, cache_dir=tmp_path / "cache")
     assert "unet/diffusion_pytorch_model.fp16.safetensors" in hub.fetched
@@ -190,7 +207,7 @@ def test_a_repository_of_pickles(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pipeline", "changes"),
     [
-        ("StableDiffusionXLPipeline", {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}),
+        ("KolorsPipeline", {"text_encoder": None, "text_encoder_2": ["transformers", "ChatGLMModel"]}),
         ("FluxPipeline", {"text_encoder_2": ["transformers", "T5EncoderModel"], "unet": None}),
         ("PixArtAlphaPipeline", {"unet": None}),
     ],
@@ -204,7 +221,7 @@ def test_other_kinds_are_refused_before_their_weights(
         shutil.rmtree(hub.folder / "unet")
     with pytest.raises(ModelError) as caught:
         download("studio/tiny", half_precision=False, report=quiet, endpoint=hub.url, cache_dir=tmp_path / "cache")
-    kind = f"is not a Stable Diffusion 1.x/2.x model ({pipeline}); such models can't be drawn with yet."
+    kind = f"is not a Stable Diffusion 1.x, 2.x or XL model ({pipeline}); such models can't be drawn with yet."
     assert str(caught.value) == f"“studio/tiny” {kind}"
     assert "model_index.json" in hub.fetched
     assert all(name.endswith((".json", ".txt")) for name in hub.fetched)
@@ -292,5 +309,6 @@ def test_shards_and_their_index_come_together() -> None:
     rest = [f"vae/{stem}.safetensors", "text_encoder/model.safetensors", f"unet/{stem}.non_ema.safetensors"]
     everything = [*names, *plain, *half, *rest]
     expected = [*names[:3], "text_encoder/model.safetensors"]
-    assert chosen_files(everything, half_precision=False) == [*expected, *plain, rest[0]]
-    assert chosen_files(everything, half_precision=True) == [*expected, *half, rest[0]]
+    parts = ("text_encoder", "unet", "vae")
+    assert chosen_files(everything, half_precision=False, parts=parts) == [*expected, *plain, rest[0]]
+    assert chosen_files(everything, half_precision=True, parts=parts) == [*expected, *half, rest[0]]

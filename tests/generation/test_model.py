@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from generation.engine import generate
+from generation.generate import generate
 from generation.limits import SCHEDULERS
 from generation.model import LoadedModel, ModelError, load_model, weights_hash
 from generation.request import ImageRequest
@@ -45,7 +45,7 @@ def test_what_is_known_about_a_model(tiny_model: LoadedModel, tiny_v_model: Load
     assert info.defaults.max_pixels == 128 * 128
     assert len(info.hash) == 64
     assert (info.device, info.dtype) == ("cpu", "float32")
-    parts = (tiny_model.unet, tiny_model.vae, tiny_model.text_encoder)
+    parts = (tiny_model.unet, tiny_model.vae, *tiny_model.text_encoders)
     assert info.parameters == sum(weight.numel() for part in parts for weight in part.parameters())
     assert tiny_model.vae_scale_factor == 8
     assert tiny_v_model.vae_scale_factor == 4
@@ -55,7 +55,7 @@ def test_what_is_known_about_a_model(tiny_model: LoadedModel, tiny_v_model: Load
 
 
 def test_parts_are_frozen_and_in_evaluation_mode(tiny_model: LoadedModel) -> None:
-    for part in (tiny_model.unet, tiny_model.vae, tiny_model.text_encoder):
+    for part in (tiny_model.unet, tiny_model.vae, *tiny_model.text_encoders):
         assert not part.training
         assert not any(weight.requires_grad for weight in part.parameters())
         assert not any(weight.is_inference() for weight in part.parameters())
@@ -129,13 +129,13 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     assert "it has no model_index.json" in refused(tmp_path)
     single = tmp_path / "model.safetensors"
     single.write_bytes(b"")
-    assert "is a file; give the folder" in refused(single)
+    assert "can't be read as a safetensors file" in refused(single)
 
 
 def test_another_kind_of_pipeline(folder: Path) -> None:
     edit(folder / "model_index.json", _class_name="StableDiffusion3Pipeline", unet=None)
-    kind = "is not a Stable Diffusion 1.x/2.x model (StableDiffusion3Pipeline); such models can't be drawn with yet."
-    assert refused(folder) == f"“{folder}” {kind}"
+    kind = "is not a Stable Diffusion 1.x, 2.x or XL model (StableDiffusion3Pipeline)"
+    assert refused(folder) == f"“{folder}” {kind}; such models can't be drawn with yet."
 
 
 def test_a_part_of_another_kind(folder: Path) -> None:
@@ -148,14 +148,13 @@ def test_a_part_of_another_kind(folder: Path) -> None:
 @pytest.mark.parametrize(
     "inputs",
     [
-        {"time_cond_proj_dim": 8},
         {"class_embed_type": "timestep"},
         {"addition_embed_type": "text", "addition_embed_type_num_heads": 2, "encoder_hid_dim": None},
     ],
     ids=lambda inputs: next(iter(inputs)),
 )
 def test_a_unet_that_needs_more_inputs(folder: Path, inputs: dict[str, object]) -> None:
-    """Latent consistency models, say, are told the guidance: without it they would draw something else."""
+    """Without what they were trained with, such models would draw something else."""
     shutil.rmtree(folder / "unet")
     size = {"sample_size": 8, "block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 1}
     blocks = {
@@ -166,7 +165,7 @@ def test_a_unet_that_needs_more_inputs(folder: Path, inputs: dict[str, object]) 
     unet.save_pretrained(folder / "unet")
     name = next(iter(inputs))
     what = f"its UNet needs inputs beside the time and the text ({name})"
-    assert refused(folder) == f"“{folder}” is of a kind that can't be drawn with yet: {what}."
+    assert refused(folder) == f"“{folder}” can't be drawn with: {what}."
 
 
 def test_a_part_that_is_missing(folder: Path) -> None:

@@ -40,7 +40,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = Settings(data_dir=folder, message_wait_seconds=20, nsfw_threshold=0.7)
+        self.settings = Settings(data_dir=folder, message_wait_seconds=20, nsfw_threshold=0.7, jobs_at_once=1)
         self._parts = AsyncExitStack()
 
     async def open_studio(self, *, hold: bool = True) -> AtelierClient:

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ def model(tiny_model_folder: Path) -> Any:
 @pytest.fixture(autouse=True)
 def previews_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing_module, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(drawing_module, "PREVIEW_SHARE", float("inf"))
 
 
 class Worker:
@@ -90,6 +92,29 @@ def test_words_that_were_not_read_are_passed_on(model: Any, tmp_path: Path) -> N
     worker.run()
     (done,) = worker.only(Done)
     assert "fox" in done.images[0].words_not_read
+
+
+def test_previews_of_all_jobs_together_take_a_tenth_of_the_time(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+
+    def check_for_a_second(_: Image.Image) -> float:
+        clock[0] += 1
+        return 0.1
+
+    monkeypatch.setattr(drawing_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(drawing_module, "PREVIEW_SHARE", 0.1)
+    worker = Worker(model, tmp_path, check_for_a_second)
+    for job in ("a", "b"):
+        request = ImageRequest(prompt="a red apple", seed=3, num_inference_steps=60)
+        worker.loop.take(Draw(job=job, attempt=1, request=request, output_dir=str(tmp_path / job)))
+    while worker.loop.busy:
+        worker.loop.step()
+        clock[0] += 1
+    previewed = [message.job for message in worker.only(Progress) if message.preview]
+    assert set(previewed) == {"a", "b"}
+    assert 4 <= len(previewed) <= 0.1 * (clock[0] - 100) + 1
 
 
 def test_an_unsafe_picture_is_kept_for_the_bot_to_decide_but_no_preview_is_written(
@@ -180,7 +205,7 @@ def test_a_fault_of_the_engine_ends_the_job_and_not_the_worker(
     worker = Worker(model, tmp_path)
     worker.draw()
     with monkeypatch.context() as broken:
-        broken.setattr(worker.engine, "_advance", lambda *_: 1 / 0)
+        broken.setattr(worker.engine, "_run_batch", lambda: 1 / 0)
         worker.run()
     assert [failed.reason for failed in worker.only(Failed)] == [INTERNAL_ERROR]
     worker.draw(attempt=2)

@@ -1,0 +1,1 @@
+"""Concepts (textual inversions, LoRAs and what else trained weights come as): read, checked, and put to work."""

@@ -1,0 +1,57 @@
+"""Draw one request from beginning to end: what a script or a notebook wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from generation.engine import Engine
+from generation.events import Event, Failed, ImageReady
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL import Image
+
+    from generation.model import LoadedModel
+    from generation.recipe import Recipe
+    from generation.request import ImageRequest
+
+
+class GenerationFailed(Exception):
+    """A request of `generate` ended without its pictures. The text is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A picture with what makes it again."""
+
+    image: Image.Image
+    recipe: Recipe
+    words_not_read: list[str]
+
+
+def generate(
+    model: LoadedModel, request: ImageRequest, on_event: Callable[[Event], None] | None = None
+) -> list[Drawn]:
+    """Draw one request, its pictures in order.
+
+    Raises:
+        InvalidRequest: this model can't draw it.
+        GenerationFailed: it could not be drawn; the text says why.
+    """
+    engine = Engine(model)
+    engine.admit("only", request)
+    drawn: dict[int, Drawn] = {}
+    try:
+        while engine.busy:
+            for event in engine.step():
+                if on_event is not None:
+                    on_event(event)
+                if isinstance(event, ImageReady):
+                    drawn[event.index] = Drawn(event.image, event.recipe, event.words_not_read)
+                if isinstance(event, Failed):
+                    raise GenerationFailed(event.reason)
+    finally:
+        engine.close()
+    return [drawn[index] for index in sorted(drawn)]
