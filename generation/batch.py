@@ -234,7 +234,7 @@ class Batch:
     def _advance(self, numbers: np.ndarray[Any, Any], factors: torch.Tensor, output: torch.Tensor) -> None:
         """Move all samples on, and remember what the next steps look back to."""
         factor = factors.view(*factors.shape, 1, 1, 1)
-        used = numbers[:, 2:].any(axis=0)
+        used = [bool(column.any()) for column in numbers[:, 2:].T]
         latents = factor[:, 0] * self._latents + factor[:, 1] * output
         for age, (sample, earlier) in enumerate(self._history):
             if used[2 + 2 * age]:

@@ -11,10 +11,12 @@ import torch
 
 from generation import latents as latent_space
 from generation.image_input import read_image
+from generation.limits import scheduler_label
 from generation.picture import NO_SLOTS, Course, OwnCourse, Picture, TableCourse
 from generation.recipe import ConceptUsed, Recipe, software_version
+from generation.request import InvalidRequest
 from generation.schedulers import build_scheduler, select_timesteps
-from generation.solver import SolverTable, solver_table
+from generation.solver import SolverTable, Unbatchable, solver_table
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,11 +46,22 @@ class Drawing:
         self.placement: Placement | None = None
         self._model = model
         self._steps, self._size = request.num_inference_steps, (request.width, request.height)
-        self._table = solver_table(model.scheduler_config, request.scheduler, self._steps, request.strength)
+        self._table = self._solver_table()
         self._init_image_sha256: str | None = None
         self._prompted: dict[str, Conditioning] = {}
         self._negative: Conditioning | None = None
         self._words_not_read: dict[str, list[str]] = {}
+
+    def _solver_table(self) -> SolverTable | Unbatchable:
+        request, config = self.request, self._model.scheduler_config
+        try:
+            return solver_table(config, request.scheduler, self._steps, request.strength)
+        except Exception as error:  # diffusers says in many ways that a sampler can't do so many steps
+            name = request.scheduler or self._model.info.scheduler
+            sentence = (
+                f"The sampler {scheduler_label(name)} can't draw in {self._steps} steps here; try another number."
+            )
+            raise InvalidRequest("num_inference_steps", self._steps, "what the sampler can do", sentence) from error
 
     @property
     def latent_size(self) -> tuple[int, int]:

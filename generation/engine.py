@@ -29,7 +29,6 @@ from generation.request import InvalidRequest
 from generation.schedulers import estimate_original, noise_levels
 
 if TYPE_CHECKING:
-
     from PIL import Image
 
     from generation.concepts.store import Ticket

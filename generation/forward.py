@@ -101,6 +101,7 @@ class Forward:
         self._backend = backend
         self._compiled: Callable[..., Any] | None = None
         self._twin: Any = None
+        self._failed = False
         self._ready: set[tuple[object, ...]] = set()
         self._wanted: deque[tuple[int, int, int, int]] = deque()
         self._thread: threading.Thread | None = None
@@ -127,7 +128,8 @@ class Forward:
         """The UNet's output `[rows, channels, h, w]`, in its own dtype.
 
         `sample [rows, channels, h, w]`, `timesteps [rows]`, `hidden [rows, tokens, width]`, each of `added` and
-        `timestep_cond` `[rows, n]`; `slots [rows, 4]` and `weights [rows, 4]` go to `route`.
+        `timestep_cond` `[rows, n]`; `slots [rows, 4]` and `weights [rows, 4]` go to `route`,
+        for which rows beyond them are plain.
 
         Raises:
             ValueError: more rows than are pinned.
@@ -138,7 +140,6 @@ class Forward:
             if rows > self._pinned:
                 raise ValueError(f"rows must be at most the {self._pinned} that are pinned, not {rows}")
             inputs = inputs.padded(self._pinned)
-            slots, weights = (None if v is None else _padded(v, self._pinned) for v in (slots, weights))
         elif slots is None and self._ready and rows <= BUCKETS[-1]:
             padded = inputs.padded(next_bucket(rows))
             if padded.shapes in self._ready:
@@ -156,7 +157,7 @@ class Forward:
         Nothing happens where nothing is compiled. A compiled evaluation is tried beside an eager one, so name
         only buckets that fit in memory.
         """
-        if not self._fast or self._pinned is not None:
+        if not self._fast or self._failed or self._pinned is not None:
             return
         with self._changed:
             self._wanted.extend((bucket, height, width, tokens) for bucket in buckets)
@@ -200,6 +201,7 @@ class Forward:
         except Exception:  # whatever a compiler raises: the eager network goes on
             logger.warning("the network can't be compiled here; it goes on without", exc_info=True)
             with self._changed:
+                self._failed = True
                 self._wanted.clear()
                 self._thread = None
                 self._changed.notify_all()

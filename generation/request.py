@@ -59,7 +59,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """As it was asked for: `bundled`, a folder, or a hub id."""
     family: str
-    """`stable-diffusion`, the only one so far."""
+    """`stable-diffusion` (1.x and 2.x) or `stable-diffusion-xl`."""
     hash: str
     """SHA-256 over the weight files, hexadecimal."""
     defaults: ModelDefaults
@@ -84,9 +84,8 @@ class ConceptUse(msgspec.Struct, frozen=True, kw_only=True):
     """What `<name>` reads as where the file brings no vectors of its own; such a LoRA acts without it, too."""
 
     def __post_init__(self) -> None:
-        name: object = self.name
-        if not isinstance(name, str) or not _CONCEPT_NAME.fullmatch(name):
-            raise InvalidRequest("concept name", name, "1 to 32 lower case letters, digits and hyphens")
+        if not _is_name(self.name) or not _CONCEPT_NAME.fullmatch(self.name):
+            raise InvalidRequest("concept name", self.name, "1 to 32 lower case letters, digits and hyphens")
         if not _is_name(self.path):
             raise InvalidRequest("concept path", self.path, "the path of a safetensors file")
         msgspec.structs.force_setattr(self, "weight", _real("concept weight", self.weight, *limits.CONCEPT_WEIGHT))
@@ -160,6 +159,9 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
             strength=strength,
         )
         request._check_size(defaults)
+        choice = None if self.scheduler is None else SCHEDULERS[self.scheduler]
+        if choice is not None and steps > choice.max_steps:
+            raise InvalidRequest("num_inference_steps", steps, f"at most {choice.max_steps} with {choice.label}")
         if strength is not None and int(steps * strength) < 1:
             least = math.ceil(1 / strength)
             raise InvalidRequest("num_inference_steps", steps, f"at least {least} at strength {strength:g}")

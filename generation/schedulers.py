@@ -103,7 +103,7 @@ def step_options(scheduler: Scheduler, generators: list[torch.Generator]) -> dic
 
 def noise_levels(config: Mapping[str, Any]) -> torch.Tensor:
     """ᾱ of every training timestep, `[timesteps]` float32: how much of the picture is left in the noise."""
-    return diffusers.DDIMScheduler.from_config(dict(config)).alphas_cumprod
+    return build_scheduler(config, "ddim").alphas_cumprod
 
 
 def estimate_original(

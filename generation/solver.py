@@ -216,7 +216,7 @@ def _columns(run: list[_Evaluation], index: int, reach: int) -> dict[int, Floats
 
 def _solution(columns: Floats, target: Floats) -> Floats | None:
     """The factors that make `target` out of the columns, the smallest if there are many; None where none do."""
-    factors = np.linalg.lstsq(columns, target, rcond=_COLLINEAR)[0]
+    factors: Floats = np.linalg.lstsq(columns, target, rcond=_COLLINEAR)[0].astype(np.float64)
     miss = np.abs(columns @ factors - target).max() / np.abs(target).max()
     return factors if miss <= _EXACT else None
 

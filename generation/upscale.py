@@ -45,8 +45,6 @@ def upscale_request(
     if strength <= 0 or not _can_draw(width, height, defaults):
         return None
     least = math.ceil(_EVALUATIONS / strength)
-    if int(least * strength) < _EVALUATIONS:  # as diffusers counts them, in floating point
-        least += 1
     return ImageRequest(
         prompt=recipe.prompt,
         negative_prompt=recipe.negative_prompt,

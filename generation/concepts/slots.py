@@ -137,8 +137,6 @@ class LoraSlots:
             widths = {name: down.shape[2] for name, (down, _) in factors.items() if down.shape[1] == positions}
             bank.reserve(units.stop, widths)
         self._ups.reserve(units.stop, {name: len(up) for name, (_, up) in factors.items()})
-        for bank in (*self._downs.values(), self._ups):
-            bank.values[units.start : units.stop] = 0
         for name, (down, up) in factors.items():
             own = slice(units.start, units.start + len(down))
             bank = self._downs[down.shape[1]]
@@ -150,7 +148,9 @@ class LoraSlots:
     def clear(self, slot: int) -> None:
         """Empty a slot, its numbers too. Rows that are routed to it keep theirs until the next `route`."""
         loaded = self._loaded.pop(slot, None)
-        if loaded is not None:
+        if (
+            loaded is not None
+        ):  # so units that no slot has are zeros: a file's layers can have fewer ranks than its slot
             for bank in (*self._downs.values(), self._ups):
                 bank.values[loaded.units.start : loaded.units.stop] = 0
         self._routed = None

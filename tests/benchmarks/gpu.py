@@ -31,7 +31,7 @@ from rich.table import Table
 from tests.benchmarks import engine, latency, lora_slots, overhead, preview, step_time
 from tests.benchmarks.measure import alternate, report, seconds
 from tests.benchmarks.random_model import FAMILIES, write_random_model
-from tests.benchmarks.subject import AT_ONCE, Subject, from_folder
+from tests.benchmarks.subject import AT_ONCE, Subject, from_folder, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,7 @@ MEMORY_FOLDER = Path("/dev/shm")  # SDXL's weights are 7 GB: not written to a di
 
 def main() -> None:
     options = _options()
+    quiet()
     device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     place = MEMORY_FOLDER if MEMORY_FOLDER.is_dir() and device.type == "cuda" else None
     with tempfile.TemporaryDirectory(dir=place) as folder:

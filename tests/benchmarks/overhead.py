@@ -59,13 +59,12 @@ def measure(subject: Subject) -> dict[str, float]:
         "ours_share_of_step": statistics.median(_share([step for step in run if step.unet]) for run in runs),
         "ours_share_of_all": statistics.median(_share(run) for run in runs),
     }
+    share, of_all = figures["ours_share_of_step"], figures["ours_share_of_all"]
     table = Table("our work outside the networks", "measured", "wanted")
     table.add_row("a step of eight mixed requests, ms", f"{figures['step_ms']:.2f}", "")
     table.add_row("of it ours, ms", f"{figures['ours_ms']:.2f}", "")
-    table.add_row(
-        "ours, share of the steps with a UNet forward", f"{figures['ours_share_of_step']:.4f}", "≤ 0.03 (GPU 0.05)"
-    )
-    table.add_row("ours, share of the whole run", f"{figures['ours_share_of_all']:.4f}", "")
+    table.add_row("ours, share of the steps with a UNet forward", f"{share:.4f}", "≤ 0.03 (GPU 0.05)")
+    table.add_row("ours, share of the whole run", f"{of_all:.4f}", "")
     if subject.device.type == "cuda":
         in_networks = statistics.median(sum(step.unet + step.others for step in run) for run in runs)
         figures["overlapped_share_of_all"] = 1 - in_networks / _unclocked(subject)

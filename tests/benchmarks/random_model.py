@@ -31,6 +31,7 @@ def write_random_model(folder: Path, family: str, device: torch.device, dtype: t
     configs = CONFIGS / FAMILIES[family]
     shutil.copy(configs / "model_index.json", folder)
     shutil.copytree(configs / "scheduler", folder / "scheduler")
+    (folder / "atelier.json").write_text(json.dumps({"name": f"{family}, random weights"}))
     for path in configs.glob("tokenizer*"):
         clip_tokenizer(path).save_pretrained(folder / path.name)
     classes = json.loads((configs / "model_index.json").read_text())

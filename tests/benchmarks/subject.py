@@ -116,7 +116,9 @@ class Subject:
         if name is None:
             return self.stock_scheduler
         choice = SCHEDULERS[name]
-        return getattr(diffusers, choice.class_name).from_config(self.stock_scheduler.config, **choice.options)
+        # Published configurations say so; one that doesn't makes DDIM clip latents to ±1.
+        config = {**self.stock_scheduler.config, "clip_sample": False}
+        return getattr(diffusers, choice.class_name).from_config(config, **choice.options)
 
     def latents_shape(self, rows: int) -> tuple[int, int, int, int]:
         factor, defaults = self.stock.vae_scale_factor, self.model.info.defaults
@@ -162,7 +164,7 @@ def mixed_request(index: int, number: int, steps: int) -> ImageRequest:
 
 def bundled() -> Subject:
     """The bundled model in float32 on the CPU, at its own defaults."""
-    _quiet()
+    quiet()
     model = load_model("bundled", device="cpu")
     stock = StableDiffusionPipeline.from_pretrained(BUNDLED, dtype=torch.float32)
     return Subject("bundled", model, stock, model.info.defaults.num_inference_steps)
@@ -170,14 +172,14 @@ def bundled() -> Subject:
 
 def from_folder(name: str, folder: Path, device: str, dtype: str, steps: int) -> Subject:
     """A folder in the layout of diffusers, on any device."""
-    _quiet()
+    quiet()
     model = load_model(str(folder), device=device, dtype=dtype)
     pipeline = StableDiffusionXLPipeline if (folder / "text_encoder_2").is_dir() else StableDiffusionPipeline
     stock = pipeline.from_pretrained(folder, dtype=model.dtype).to(model.device)
     return Subject(name, model, stock, steps)
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """No progress bars and no advice between the tables."""
     diffusers.logging.disable_progress_bar()
     diffusers.logging.set_verbosity_error()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections.abc import Callable
@@ -10,7 +11,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.configuration_utils import FrozenDict
 
+from generation.concepts.files import LoraFile, LoraLayer
+from generation.concepts.slots import LoraSlots
 from generation.forward import Forward, next_bucket
+from generation.model import LoadedModel
 
 # Inductor's own modules use what torch itself has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -118,16 +122,26 @@ def test_pinned_evaluations_all_have_the_same_rows(unet: UNet2DConditionModel) -
     handle.remove()
 
 
-def test_slots_are_routed_with_the_rows_that_are_added(unet: UNet2DConditionModel) -> None:
-    routed: list[Any] = []
-    forward = Forward(unet, CPU, torch.float32, route=lambda slots, weights: routed.append((slots, weights)))
+def test_every_forward_is_routed(tiny_model: LoadedModel) -> None:
+    """In a mixed batch that is padded, a row with a concept and one without are as they are alone."""
+    unet = copy.deepcopy(tiny_model.unet)
+    lora_slots = LoraSlots(unet)
+    name = next(name for name, layer in unet.named_modules() if name.endswith("attn2.to_k"))
+    width = unet.get_submodule(name).weight.shape
+    source = torch.Generator().manual_seed(5)
+    down, up = torch.randn((2, width[1]), generator=source), torch.randn((width[0], 2), generator=source)
+    lora_slots.put(3, LoraFile("0" * 64, {name: LoraLayer(down, up, 1.0)}, ({},), 2))
+    changed = copy.deepcopy(tiny_model.unet)
+    changed.get_submodule(name).weight += 0.5 * up @ down
+    forward = Forward(unet, CPU, torch.float32, route=lora_slots.route)
     forward.pin(4)
-    slots, weights = torch.tensor([[3, 0, 0, 0], [1, 2, 0, 0]]), torch.tensor([[0.5, 0, 0, 0], [1.0, 1, 0, 0]])
-    forward(*inputs(2), slots=slots, weights=weights)
-    forward(*inputs(2))
-    assert routed[0][0].tolist() == [[3, 0, 0, 0], [1, 2, 0, 0], [3, 0, 0, 0], [3, 0, 0, 0]]
-    assert routed[0][1][:, 0].tolist() == [0.5, 1, 0.5, 0.5]
-    assert routed[1] == (None, None)
+    slots, weights = torch.tensor([[3, 0, 0, 0], [0, 0, 0, 0]]), torch.tensor([[0.5, 0, 0, 0], [0.0, 0, 0, 0]])
+    mixed = forward(*inputs(2), slots=slots, weights=weights)
+    with_concept, without = stock(changed, 2), stock(tiny_model.unet, 2)
+    assert not torch.allclose(with_concept[0], without[0], atol=1e-3)
+    assert torch.allclose(mixed[0], with_concept[0], atol=1e-5)
+    assert torch.allclose(mixed[1], without[1], atol=1e-5)
+    assert torch.allclose(forward(*inputs(2)), without, atol=1e-5), "the next batch has no concepts"
 
 
 def test_eager_serves_until_compiled_and_says_the_same() -> None:
@@ -217,6 +231,8 @@ def test_where_compiling_fails_eager_goes_on(fault: str, caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         forward.warm_up(8, 8, TOKENS)
         assert forward.wait_until_warm(60)
+        forward.warm_up(8, 8, TOKENS)  # not tried again
+        assert forward.warm
     assert len(caplog.records) == 1
     assert not forward.ready(2, 8, 8)
     assert torch.equal(forward(*inputs(2)), network(*inputs(2)[:2])[0])
@@ -230,6 +246,18 @@ def test_more_shapes_than_dynamo_specialises_by_itself() -> None:
         forward.warm_up(8 * side, 8, TOKENS, buckets=(2,))
     assert forward.wait_until_warm(60)
     assert len(compiler.threads) == more
+
+
+def test_after_close_nothing_more_is_compiled() -> None:
+    compiler = Recording()
+    compiler.may_go_on.clear()
+    forward = Forward(Small(), CPU, torch.float32, compile=True, backend=compiler)
+    forward.warm_up(16, 8, TOKENS, buckets=(2, 4, 8))
+    assert compiler.started.wait(60)
+    forward.close()
+    compiler.may_go_on.set()
+    assert forward.wait_until_warm(60)
+    assert [forward.ready(rows, 16, 8) for rows in (2, 4, 8)] == [True, False, False]
 
 
 @pytest.mark.soak

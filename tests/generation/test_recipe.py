@@ -12,6 +12,7 @@ from PIL import Image
 from generation import limits
 from generation.limits import SCHEDULERS
 from generation.recipe import (
+    ConceptUsed,
     Recipe,
     RecipeUnreadable,
     from_parameters,
@@ -53,6 +54,16 @@ recipes = st.builds(
     model_hash=st.text("0123456789abcdef", min_size=10, max_size=10),
     strength=st.one_of(st.none(), st.floats(*limits.STRENGTH)),
     init_image_sha256=st.one_of(st.none(), st.text("0123456789abcdef", min_size=4)),
+    clip_skip=st.one_of(st.none(), st.integers(*limits.CLIP_SKIP)),
+    concepts=st.lists(
+        st.builds(
+            ConceptUsed,
+            name=st.text("abc-019", min_size=1),
+            weight=st.floats(*limits.CONCEPT_WEIGHT),
+            sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+        ),
+        max_size=3,
+    ),
     version=st.just("Atelier 0.1.0"),
 )
 
@@ -69,6 +80,15 @@ def test_the_text_that_other_programs_read() -> None:
         "Steps: 20, Sampler: DPM++ 2M, CFG scale: 7.5, Seed: 12345, Size: 64x48, Model hash: 0123456789, "
         'Model: "tiny: one, two", Denoising strength: 0.6, Init image hash: ffee, Version: Atelier 1.0',
     ]
+
+
+def test_clip_skip_is_counted_as_others_do_and_concepts_are_named() -> None:
+    """Others count the last layer too: what diffusers calls 1 is their 2."""
+    used = [ConceptUsed(name="cat", weight=0.7, sha256="ab" * 32)]
+    text = to_parameters(msgspec.structs.replace(RECIPE, clip_skip=1, concepts=used))
+    assert "Clip skip: 2" in text
+    assert f'Concepts: "cat:0.7:{"ab" * 32}"' in text
+    assert from_parameters("x\nSteps: 1, Seed: 1, Size: 8x8, Clip skip: 2").clip_skip == 1
 
 
 def test_reads_what_other_programs_write() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from generation import limits
 from generation.limits import SCHEDULERS
-from generation.request import ImageRequest, InvalidRequest, ModelDefaults
+from generation.request import ConceptUse, ImageRequest, InvalidRequest, ModelDefaults
 
 DEFAULTS = ModelDefaults(num_inference_steps=20, width=64, height=64, size_multiple=16, max_pixels=128 * 128)
 
@@ -165,3 +165,46 @@ def test_a_strength_that_leaves_nothing_to_do() -> None:
 
 def test_every_scheduler_has_its_own_label() -> None:
     assert len({choice.label for choice in SCHEDULERS.values()}) == len(SCHEDULERS)
+
+
+def test_distilled_samplers_have_a_greatest_number_of_steps() -> None:
+    asked = ImageRequest(prompt="a cat", seed=1, scheduler="lcm", num_inference_steps=51)
+    with pytest.raises(InvalidRequest, match="num_inference_steps must be at most 50 with LCM, not 51"):
+        asked.with_defaults(ModelDefaults())
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"name": "Cat", "path": "a"},
+            "concept name must be 1 to 32 lower case letters, digits and hyphens",
+        ),
+        ({"name": "cat", "path": ""}, "concept path must be the path of a safetensors file"),
+        ({"name": "cat", "path": "a", "weight": 2.5}, "concept weight must be a number from -2 to 2, not 2.5"),
+        ({"name": "cat", "path": "a", "weight": float("nan")}, "concept weight must be a number from -2 to 2"),
+    ],
+)
+def test_a_concept_is_checked_by_field(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InvalidRequest, match=sentence):
+        ConceptUse(**values)
+
+
+def test_concepts_are_few_and_named_once() -> None:
+    def ask(*names: str, **values: object) -> ImageRequest:
+        uses = [ConceptUse(name=name, path="x.safetensors") for name in names]
+        return ImageRequest(prompt="a cat", seed=1, concepts=uses, **values)
+
+    assert len(ask(*"abcdefgh").concepts) == 8
+    with pytest.raises(InvalidRequest, match="concepts must be at most 8, not 9 concepts"):
+        ask(*"abcdefghi")
+    with pytest.raises(InvalidRequest, match="concepts must be named once each, not “a”"):
+        ask("a", "b", "a")
+    with pytest.raises(InvalidRequest, match="clip_skip must be a whole number from 0 to 11, not 12"):
+        ask("a", clip_skip=12)
+
+
+def test_concepts_survive_json() -> None:
+    use = ConceptUse(name="cat", path="x.safetensors", weight=0.5, trigger="zq cat")
+    asked = ImageRequest(prompt="a <cat>", seed=1, concepts=[use], clip_skip=2)
+    assert msgspec.json.decode(msgspec.json.encode(asked), type=ImageRequest) == asked

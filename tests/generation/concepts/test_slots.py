@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
+from generation.concepts.changes import LoraLayer
 from generation.concepts.files import LoraFile, read_concept
 from generation.concepts.slots import LoraSlots
 from generation.model import LoadedModel, load_model
@@ -182,6 +183,28 @@ def test_neighbours_of_the_same_rank_change_nothing(model: LoadedModel, slots: L
     assert torch.equal(first[0], second[0])
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [(3, 1, 1), (3, 2, 1), (3, 2, 0), (5, 1, 1), ((3, 1), 1, 0), (1, 2, 0), (1, 1, 0)],
+)
+def test_convolutions_of_any_kind(kernel: Any, stride: int, padding: int) -> None:
+    """Against the same convolution with the change in its weight; on NCHW and channels_last."""
+    generator = torch.Generator().manual_seed(1)
+    network = torch.nn.Sequential(torch.nn.Conv2d(5, 6, kernel, stride, padding)).requires_grad_(False)
+    down, up = random_layers(network, seed=2, rank=3, size=1.0)["0"]
+    merged = copy.deepcopy(network)
+    merged[0].weight += (0.5 * up.flatten(1) @ down.flatten(1)).view_as(merged[0].weight)
+    slots = LoraSlots(network, 4)
+    slots.put(1, LoraFile("", {"0": LoraLayer(down, up, 0.5)}, (), 3))
+    slots.route(*routing([{1: 1.0}, {}]))
+    x = torch.randn(2, 5, 7, 9, generator=generator)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        network.to(memory_format=memory_format)
+        given = x.contiguous(memory_format=memory_format)
+        assert_close(network(given)[0], merged(x)[0])
+        assert_close(network(given)[1], copy.deepcopy(network)(x)[1])
+
+
 def test_padding_rows_are_plain(model: LoadedModel, slots: LoraSlots) -> None:
     """A forward may have more rows than the routing, and the routing more than the forward's bucket."""
     plain = run(model, slots, [{}] * 4)
@@ -190,6 +213,10 @@ def test_padding_rows_are_plain(model: LoadedModel, slots: LoraSlots) -> None:
         padded = model.unet(**inputs(model, range(4))).sample
     assert torch.equal(padded[1:], plain[1:])
     assert_close(padded[:1], run(model, slots, [{3: 1.0}]))
+    run(model, slots, [{3: 1.0}, {}, {}])
+    three = slots.graph_key
+    run(model, slots, [{3: 1.0}, {}, {}, {}])
+    assert slots.graph_key == three
 
 
 def test_a_slot_is_filled_again(model: LoadedModel, files: dict[int, LoraFile]) -> None:
@@ -222,11 +249,10 @@ def test_many_ranks_go_row_by_row(model: LoadedModel, slots: LoraSlots, monkeypa
 
 def test_the_network_stays_what_it_was(model: LoadedModel, slots: LoraSlots) -> None:
     """Same names and parameters; a deep copy, as a merged lane makes one, is plain and takes no routing along."""
-    stored = torch.nn.Linear(2, 3), torch.nn.Conv2d(2, 3, 1)
     plain = run(model, slots, [{}, {}])
     run(model, slots, [{3: 1.0}, {3: 1.0}])
     copied = copy.deepcopy(model.unet)
-    assert {type(module) for module in copied.modules()} >= {type(module) for module in stored}
+    assert {torch.nn.Linear, torch.nn.Conv2d} <= {type(module) for module in copied.modules()}
     assert not [module for module in copied.modules() if "row_loras" in vars(module)]
     assert copied.state_dict().keys() == model.unet.state_dict().keys()
     with torch.no_grad():
@@ -275,8 +301,6 @@ def test_it_compiles_once_for_all_files(tiny_v_model: LoadedModel) -> None:
     assert compiled == 2
 
 
-def _as_layers(unet: Any, seed: int) -> dict[str, Any]:
-    from generation.concepts.changes import LoraLayer
-
+def _as_layers(unet: Any, seed: int) -> dict[str, LoraLayer]:
     layers = random_layers(unet, seed=seed, rank=4, wanted=all_layers)
     return {name: LoraLayer(down, up, 0.5) for name, (down, up) in layers.items()}
