@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     discord_token: SecretStr | None = Field(None, description="the bot token from Discord's developer portal")
     dev_guild_id: int | None = Field(None, ge=1, description="a server's id, a whole number")
     data_dir: Path = Field(Path("atelier-data"), description="the path of a folder")
-    model: str = Field("bundled", min_length=1, description="bundled, a folder, or a Hugging Face model id")
+    model: str = Field("bundled", min_length=1, description="bundled, a folder, a .safetensors file, or a Hugging Face model id")
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:<number> or mps"
     )
@@ -40,6 +40,7 @@ class Settings(BaseSettings):
         "auto", description="auto, float32, bfloat16 or float16"
     )
     output_check: Literal["on", "off"] = Field("on", description="on or off")
+    reproducible: Literal["on", "off"] = Field("off", description="on or off")
     nsfw_threshold: float = Field(0.7, gt=0, le=1, description="a number above 0 and up to 1")
     queue_per_member: int = Field(20, ge=1, le=1000, description="a whole number of pictures, 1 to 1000")
     jobs_at_once: int = Field(8, ge=1, le=32, description="a whole number, 1 to 32")
@@ -52,12 +53,12 @@ class Settings(BaseSettings):
     )
     playground_port: int = Field(7860, ge=0, le=65535, description="a port number, 0 to 65535 (0 = any free one)")
 
-    @field_validator("log_level", "dtype", "output_check", "device", mode="before")
+    @field_validator("log_level", "dtype", "output_check", "reproducible", "device", mode="before")
     @classmethod
     def _any_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
 
-    @field_validator("output_check", mode="before")
+    @field_validator("output_check", "reproducible", mode="before")
     @classmethod
     def _toml_boolean(cls, value: object) -> object:
         return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value

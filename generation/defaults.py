@@ -38,6 +38,7 @@ class AtelierFile(msgspec.Struct):
     width: int | None = None
     height: int | None = None
     max_pixels: int | None = None
+    upscale_strength: float | None = None
     prediction_type: str | None = None
     """`epsilon` or `v_prediction`, for a single file, which seldom says it."""
 
@@ -94,4 +95,7 @@ def defaults_of(name: str, family: Family, networks: Networks, atelier: AtelierF
         height=height,
         size_multiple=networks.size_multiple,
         max_pixels=atelier.max_pixels or width * height * _PIXELS_PER_DEFAULT,
+        upscale_strength=ModelDefaults().upscale_strength
+        if atelier.upscale_strength is None
+        else atelier.upscale_strength,
     )

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from generation.batch import Batch, NoMemory
+from generation.card import Card
 from generation.concepts.files import ConceptRefused
 from generation.concepts.store import ConceptStore
 from generation.conditioning import TextConditioning
 from generation.drawing import Drawing
 from generation.events import Cancelled, Event, Failed, Finished, ImageReady, Progress
-from generation.forward import Forward
+from generation.forward import WARM_BUCKETS, Forward
 from generation.image_input import ImageRefused
 from generation.latents import NotFinite
+from generation.memory import DoesNotFit
 from generation.preview import Previewer
 from generation.request import InvalidRequest
 from generation.schedulers import estimate_original, noise_levels
@@ -68,6 +70,7 @@ class Engine:
         self._max_rows = min(max_rows, REPRODUCIBLE_ROWS) if reproducible else max_rows
         self._pinned_rows = self._max_rows if reproducible else None
         self._threads = (threads or torch.get_num_threads()) if reproducible else threads
+        self._card = Card(model, self._max_rows)
         self._conditioning = TextConditioning(model)
         self._concepts = ConceptStore(model, reproducible=reproducible)
         self._previewer = Previewer(model)
@@ -84,6 +87,14 @@ class Engine:
         self._forward_is_next = False
         self._cancelled: list[str] = []
         self._preview: tuple[str, int, Image.Image] | None = None
+
+    def prepare(self) -> None:
+        """What is better done before the first request: measure memory, fit the previews, start to compile."""
+        self._card.measure()
+        self._previewer.prepare()
+        height, width = self._model.latent_size
+        fitting = [rows for rows in WARM_BUCKETS if rows <= self._card.rows((height, width))]
+        self._forward.warm_up(height, width, self._model.tokenizers[0].model_max_length, fitting)
 
     @property
     def busy(self) -> bool:
@@ -201,7 +212,8 @@ class Engine:
                 network = Forward(placement.unet, self._model.device, self._model.dtype, compile=False)
                 if self._pinned_rows is not None:
                     network.pin(self._pinned_rows)
-            self._batches[key] = Batch(network, self._model.device, self._max_rows, _is_out_of_memory)
+            rows = self._card.rows(drawing.latent_size)
+            self._batches[key] = Batch(network, self._model.device, rows, _is_out_of_memory)
         return self._batches[key]
 
     def _progress(self, drawing: Drawing) -> list[Event]:
@@ -254,7 +266,7 @@ class Engine:
         except NotFinite as error:
             logger.warning("request %s: %s are not finite", request_id, error)
             reason = _NOT_FINITE
-        except (ImageRefused, ConceptRefused, InvalidRequest) as error:
+        except (ImageRefused, ConceptRefused, InvalidRequest, DoesNotFit) as error:
             reason = str(error)
         except OSError as error:
             logger.warning("request %s: %s", request_id, error)
@@ -272,14 +284,18 @@ class Engine:
         ticket = self._tickets.pop(drawing.request_id, None)
         if ticket is not None and drawing.placement is None:
             self._concepts.acquire(ticket)  # says why it is refused
-        drawing.encode_texts(self._conditioning)
-        drawing.start()
-        self._batch_for(drawing).waiting.extend(drawing.pictures)
+        batch = self._batch_for(drawing)
+        with self._card.using("text_encoders"):
+            drawing.encode_texts(self._conditioning)
+        with self._card.using_vae(drawing.latent_size) if drawing.request.init_image else contextlib.nullcontext():
+            drawing.start()
+        batch.waiting.extend(drawing.pictures)
         return [Progress(drawing.request_id, 0, drawing.total_steps)]
 
     def _decode(self, picture: Picture) -> list[Event]:
         drawing = self._drawings[picture.request_id]
-        image, recipe, words_not_read = drawing.decode(picture)
+        with self._card.using_vae(drawing.latent_size):
+            image, recipe, words_not_read = drawing.decode(picture)
         events: list[Event] = [ImageReady(picture.request_id, picture.index, image, recipe, words_not_read)]
         if drawing.finished:
             self._drop(picture.request_id)

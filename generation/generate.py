@@ -1,15 +1,21 @@
-"""Draw one request from beginning to end: what a script or a notebook wants."""
+"""One request from beginning to end: what a script or a notebook wants."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from generation.engine import Engine
 from generation.events import Event, Failed, ImageReady
+from generation.image_input import read_image
+from generation.upscale import resample, upscale_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from PIL import Image
 
@@ -29,6 +35,23 @@ class Drawn:
     image: Image.Image
     recipe: Recipe
     words_not_read: list[str]
+
+
+def upscale(model: LoadedModel, path: Path, recipe: Recipe) -> Drawn:
+    """The picture at `path`, made after `recipe`, at twice its width and height.
+
+    Drawn over by the model, without concepts; resampled where it can't do that or memory doesn't suffice.
+
+    Raises:
+        ImageRefused, OSError: there is no picture at `path`.
+    """
+    resampled = resample(read_image(path))
+    request = upscale_request(recipe, str(path), model.info.defaults)
+    if request is not None:
+        with suppress(GenerationFailed):
+            return generate(model, request)[0]
+    width, height = resampled.size
+    return Drawn(resampled, msgspec.structs.replace(recipe, width=width, height=height), [])
 
 
 def generate(

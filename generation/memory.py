@@ -33,7 +33,7 @@ class DoesNotFit(ModelError):
     def __init__(self, what: str, needed: float, there: float) -> None:
         self.needed, self.there = needed, there
         there_is = f"there are {there / GIB:.1f} GB"
-        super().__init__(f"{what} needs {needed / GIB:.1f} GB of graphics memory for one picture; {there_is}.")
+        super().__init__(f"{what} needs {needed / GIB:.1f} GB of graphics memory; {there_is}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import torch
 from generation.defaults import defaults_of, networks_say, read_atelier_file
 from generation.families.guidance import guidance_embedding
 from generation.layout import ModelError, folder_layout
+from generation.memory import card_bytes, computed_needs, make_plan
 from generation.own_check import OwnCheck, load_own_check
 from generation.parts import load_parts, no_remarks, weights_hash
 from generation.request import ModelInfo
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     from generation.families import Family
+    from generation.memory import Needs, Plan
     from generation.parts import Parts
 
     Report = Callable[[str, float | None], None]
@@ -38,6 +40,14 @@ _BUNDLED_FOLDER: Final = Path(__file__).parent / "bundled"
 _PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample")
 
 __all__ = ["BUNDLED", "LoadedModel", "ModelError", "load_model", "weights_hash"]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a model needs of its card, and how it is held there."""
+
+    needs: Needs
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,14 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     own_check: OwnCheck | None = None
+    memory: Memory | None = None
+    """None where there is no card to share out (a CPU, MPS)."""
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Height and width of the latents of a picture of the model's own size."""
+        defaults, factor = self.info.defaults, self.vae_scale_factor
+        return defaults.height // factor, defaults.width // factor
 
     @property
     def unet_config(self) -> Any:
@@ -119,15 +137,18 @@ def load_model(
         name = path.absolute().name if folder == path else source
     scheduler_config = corrected_config(parts.scheduler_config)
     _check_fit(source, parts, scheduler_config)
-    _place(parts, chosen, kind)
+    _upcast_vae(parts, kind)
     networks = (*parts.text_encoders, parts.unet, parts.vae)
-    says = networks_say(parts.unet.config, _scale_factor(parts.vae))
+    factor = _scale_factor(parts.vae)
+    defaults = defaults_of(name, parts.family, networks_say(parts.unet.config, factor), atelier)
+    memory = _memory(parts, chosen, (defaults.height // factor, defaults.width // factor), name)
+    _place(parts, chosen, () if memory is None else memory.plan.offloaded)
     info = ModelInfo(
         name=atelier.name or (source if source != BUNDLED else "Atelier bundled"),
         source=source,
         family=parts.family.name,
         hash=parts.hash,
-        defaults=defaults_of(name, parts.family, says, atelier),
+        defaults=defaults,
         prediction_type=scheduler_config.get("prediction_type", "epsilon"),
         parameters=sum(weight.numel() for network in networks for weight in network.parameters()),
         scheduler=scheduler_name(scheduler_config),
@@ -146,6 +167,7 @@ def load_model(
         device=chosen,
         dtype=kind,
         own_check=checker,
+        memory=memory,
     )
 
 
@@ -208,14 +230,29 @@ def _check_fit(source: str, parts: Parts, scheduler_config: dict[str, Any]) -> N
         raise ModelError(f"“{source}” predicts “{prediction_type}”; only {', '.join(_PREDICTION_TYPES)} work.")
 
 
-def _place(parts: Parts, device: torch.device, dtype: torch.dtype) -> None:
-    """Move the networks to where they run, in the memory format and precision in which they run."""
+def _upcast_vae(parts: Parts, dtype: torch.dtype) -> None:
+    """To float32 where it would overflow in float16."""
     if dtype == torch.float16 and parts.family.vae_overflows and getattr(parts.vae.config, "force_upcast", False):
         with no_remarks():
             parts.vae.to(torch.float32)
-    for encoder in parts.text_encoders:
-        encoder.to(device)
-    for network in (parts.unet, parts.vae):
+
+
+def _memory(parts: Parts, device: torch.device, latent_size: tuple[int, int], name: str) -> Memory | None:
+    """Before anything is moved to the card: an out-of-memory error would not say what is missing."""
+    if device.type != "cuda":
+        return None
+    needs = computed_needs(parts.text_encoders, parts.unet, parts.vae, *latent_size)
+    plan = make_plan(needs, card_bytes(device), latent_size[0] * latent_size[1], what=f"“{name}”")
+    return Memory(needs, plan)
+
+
+def _place(parts: Parts, device: torch.device, offloaded: Sequence[str]) -> None:
+    """Move the networks to where they run, in the memory format in which they run."""
+    if "text_encoders" not in offloaded:
+        for encoder in parts.text_encoders:
+            encoder.to(device)
+    for network in (parts.unet,) if "vae" in offloaded else (parts.unet, parts.vae):
         network.to(device)
-        if device.type == "cuda":
+    if device.type == "cuda":
+        for network in (parts.unet, parts.vae):
             network.to(memory_format=torch.channels_last)

@@ -50,6 +50,9 @@ class ModelDefaults(msgspec.Struct, frozen=True, kw_only=True):
     size_multiple: int = limits.SIDE_MULTIPLE
     """Pixels: both sides must be multiples of this, or the UNet's skip connections don't meet."""
     max_pixels: int = 1024 * 1024
+    upscale_strength: float = 0.3
+    """How much of a picture is drawn anew at twice its size (see `upscale`): below, edges stay soft; above, things
+    change. 0 says that this model only harms a picture at a size that it never saw."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from generation.request import ConceptUse, ModelDefaults
 
 FACTOR: Final = 2
-STRENGTH: Final = 0.3
-"""For models that were trained on pictures of many sizes. Below, edges stay soft; above, things change."""
 _EVALUATIONS: Final = 8
 """At least: fewer leave noise in the picture."""
 
@@ -32,15 +30,15 @@ def upscale_request(
     image_path: str,
     defaults: ModelDefaults,
     *,
-    strength: float = STRENGTH,
     concepts: Sequence[ConceptUse] = (),
 ) -> ImageRequest | None:
     """What draws the picture at `image_path`, made after `recipe`, at twice its width and height.
 
     Prompts, guidance, seed and sampler are the recipe's; `concepts` are those of the recipe that may be used
-    now. None where this model can't do it (use `resample`): the size is too large or doesn't fit, or `strength`
-    is 0, which says that this model only harms its pictures at a size that it never saw.
+    now. None where this model can't do it (use `resample`): the size is too large or doesn't fit, or its
+    `upscale_strength` is 0.
     """
+    strength = defaults.upscale_strength
     width, height = recipe.width * FACTOR, recipe.height * FACTOR
     if strength <= 0 or not _can_draw(width, height, defaults):
         return None

@@ -33,6 +33,7 @@ class Load(Message, frozen=True, kw_only=True):
     dtype: str = "auto"
     output_check: bool = True
     nsfw_threshold: float = 0.7
+    reproducible: bool = False
 
 
 class Draw(Message, frozen=True, kw_only=True):

@@ -54,7 +54,10 @@ class Loader(threading.Thread):
             load.model, device=load.device, dtype=load.dtype, own_check=load.output_check, report=self._report
         )
         score = _score_of(load, model.own_check)
-        loop = DrawingLoop(Engine(model), score, self._channel.send, load.nsfw_threshold)
+        engine = Engine(model, reproducible=load.reproducible)
+        self._report("getting ready", None)
+        engine.prepare()
+        loop = DrawingLoop(engine, score, self._channel.send, load.nsfw_threshold)
         self.loop, self.ready = loop, Ready(model=model.info)
 
     def _report(self, text: str, fraction: float | None) -> None:

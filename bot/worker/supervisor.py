@@ -49,6 +49,7 @@ class ProcessWorker:
             dtype=settings.dtype,
             output_check=settings.output_check == "on",
             nsfw_threshold=settings.nsfw_threshold,
+            reproducible=settings.reproducible == "on",
         )
         self._heartbeat = settings.worker_heartbeat_seconds
         self._loading = max(settings.worker_loading_seconds, settings.worker_heartbeat_seconds)

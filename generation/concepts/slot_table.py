@@ -29,7 +29,7 @@ class SlotTable:
     def __init__(self, slots: LoraSlots, ranks: int) -> None:
         self._slots, self._ranks = slots, ranks
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        """By SHA-256, least recently used first."""
+        """By SHA-256; of those that nobody uses, the least recently used first."""
 
     def take(self, files: Sequence[LoraFile]) -> list[int] | None:
         """A slot for each of `files`, loaded and in use until `release`; None where others use too many."""
@@ -51,7 +51,6 @@ class SlotTable:
         for sha256 in wanted:
             self._entries[sha256].users += 1
             self._entries[sha256].forgotten = False
-            self._entries.move_to_end(sha256)
         return [self._entries[file.sha256].slot for file in files]
 
     def release(self, slots: Sequence[int]) -> None:

@@ -43,6 +43,7 @@ class Ticket:
         self.lane: Lane | None = None
         """Taken for it, perhaps still in the making."""
         self.refused: ConceptRefused | None = None
+        """Why it is not tried again."""
 
     def ready(self) -> bool:
         """Is nothing under way in the background that `ConceptStore.acquire` would have to wait for?"""
@@ -111,9 +112,6 @@ class ConceptStore:
             return None
         try:
             return self._place(ticket)
-        except ConceptRefused as error:
-            ticket.refused = error
-            raise
         except (torch.OutOfMemoryError, MemoryError) as error:
             ticket.refused = ConceptRefused(_NO_MEMORY)
             raise ticket.refused from error

@@ -38,7 +38,13 @@ OUTSIDE_THE_BOT_PROCESS = {
     "bot/doctor.py",
 }
 # What of generation/ the bot process may use: standard library, msgspec and Pillow only.
-LIGHT_GENERATION = {"generation.request", "generation.recipe", "generation.image_input", "generation.limits"}
+LIGHT_GENERATION = {
+    "generation.request",
+    "generation.recipe",
+    "generation.image_input",
+    "generation.limits",
+    "generation.upscale",
+}
 
 
 def modules(package: str) -> list[Path]:

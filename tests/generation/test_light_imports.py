@@ -6,7 +6,13 @@ import os
 import subprocess
 import sys
 
-LIGHT = ("generation.limits", "generation.request", "generation.recipe", "generation.image_input")
+LIGHT = (
+    "generation.limits",
+    "generation.request",
+    "generation.recipe",
+    "generation.image_input",
+    "generation.upscale",
+)
 HEAVY = ("torch", "numpy", "diffusers", "transformers", "onnxruntime", "safetensors", "huggingface_hub")
 
 

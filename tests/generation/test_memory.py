@@ -138,7 +138,7 @@ def test_first_the_decoder_gets_tiles_then_parts_leave() -> None:
     # The least there is: UNet 4, text encoders 2 for the moment that they are needed, 1 reserved.
     assert make_plan(gigabytes(), 7 * GIB, AREA).rows == 4
     with pytest.raises(
-        DoesNotFit, match=r"A cat needs 7\.0 GB of graphics memory for one picture; there are 6\.9 GB"
+        DoesNotFit, match=r"A cat needs 7\.0 GB of graphics memory; there are 6\.9 GB"
     ):
         make_plan(gigabytes(), 6.9 * GIB, AREA, what="A cat")
 

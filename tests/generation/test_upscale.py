@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from generation.recipe import Recipe
-from generation.request import ConceptUse, ModelDefaults
+from generation.generate import generate, upscale
+from generation.model import LoadedModel, load_model
+from generation.recipe import Recipe, save_png
+from generation.request import ConceptUse, ImageRequest, ModelDefaults
 from generation.upscale import resample, upscale_request
+from tests.generation.stock import pipeline_for, theirs
 
 DEFAULTS = ModelDefaults(width=512, height=512, size_multiple=64, max_pixels=1024 * 1024)
 RECIPE = Recipe(
@@ -42,7 +48,8 @@ def test_everything_but_the_size_is_as_it_was() -> None:
 @pytest.mark.parametrize("strength", [0.05, 0.1, 0.15, 0.2, 0.25, 0.29, 0.3, 0.35, 0.57, 0.58, 1.0])
 def test_few_steps_become_enough_evaluations(strength: float) -> None:
     recipe = msgspec.structs.replace(RECIPE, num_inference_steps=4)
-    request = upscale_request(recipe, "/pictures/1.png", DEFAULTS, strength=strength)
+    defaults = msgspec.structs.replace(DEFAULTS, upscale_strength=strength)
+    request = upscale_request(recipe, "/pictures/1.png", defaults)
     assert request is not None
     assert request.num_inference_steps is not None
     evaluations = int(request.num_inference_steps * strength)  # diffusers' img2img: int(steps · strength)
@@ -68,7 +75,8 @@ def test_sizes_that_the_model_cannot_draw_are_resampled(width: int, height: int)
 
 
 def test_a_model_that_only_harms_its_pictures_says_so_with_strength_zero() -> None:
-    assert upscale_request(RECIPE, "/pictures/1.png", DEFAULTS, strength=0) is None
+    defaults = msgspec.structs.replace(DEFAULTS, upscale_strength=0.0)
+    assert upscale_request(RECIPE, "/pictures/1.png", defaults) is None
 
 
 def test_resampling_keeps_the_picture() -> None:
@@ -79,3 +87,54 @@ def test_resampling_keeps_the_picture() -> None:
     assert larger.size == (96, 64)
     back = np.asarray(larger.resize(picture.size, Image.Resampling.BOX), dtype=float)
     assert np.abs(back - np.asarray(picture)).max() < 4
+
+
+def test_a_picture_is_drawn_over_by_the_model_at_twice_its_size(tiny_model: LoadedModel, tmp_path: Path) -> None:
+    """Like the stock image-to-image pipeline from the same picture, resampled to the size that is asked for."""
+    drawn = generate(tiny_model, ImageRequest(prompt="a red apple", seed=3, num_inference_steps=30))[0]
+    path = tmp_path / "drawn.png"
+    save_png(drawn.image, path, drawn.recipe)
+    larger = upscale(tiny_model, path, drawn.recipe)
+    assert larger.image.size == (128, 128)
+    assert (larger.recipe.width, larger.recipe.strength, larger.recipe.seed) == (128, 0.3, 3)
+    asked = ImageRequest(
+        prompt="a red apple",
+        seed=3,
+        num_inference_steps=30,
+        width=128,
+        height=128,
+        init_image=str(path),
+        strength=0.3,
+    )
+    stretched = tmp_path / "stretched.png"
+    drawn.image.resize((128, 128), Image.Resampling.LANCZOS).save(stretched)
+    reference = msgspec.structs.replace(asked, init_image=str(stretched))
+    expected, _ = theirs(pipeline_for(tiny_model, reference), reference, output_type="np")
+    difference = np.abs(np.asarray(larger.image, dtype=float) - expected[0] * 255)
+    assert difference.max() <= 2
+
+
+def test_what_the_model_cannot_enlarge_is_resampled(tmp_path: Path) -> None:
+    model = load_model("bundled", device="cpu")
+    drawn = generate(model, ImageRequest(prompt="a red apple", seed=3, num_inference_steps=2))[0]
+    path = tmp_path / "drawn.png"
+    save_png(drawn.image, path, drawn.recipe)
+    larger = upscale(model, path, drawn.recipe)
+    assert larger.image.tobytes() == resample(drawn.image).tobytes()
+    assert (larger.recipe.width, larger.recipe.height, larger.recipe.seed) == (128, 128, 3)
+
+
+def test_memory_that_runs_out_while_enlarging_leaves_the_resampled_picture(
+    tiny_model: LoadedModel, tmp_path: Path
+) -> None:
+    drawn = generate(tiny_model, ImageRequest(prompt="a red apple", seed=3, num_inference_steps=2))[0]
+    path = tmp_path / "drawn.png"
+    save_png(drawn.image, path, drawn.recipe)
+
+    def no_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = tiny_model.unet.register_forward_pre_hook(no_memory)
+    larger = upscale(tiny_model, path, drawn.recipe)
+    handle.remove()
+    assert larger.image.tobytes() == resample(drawn.image).tobytes()

@@ -32,6 +32,7 @@ def defaults(config: Config, icon_set: IconSet, earlier: Sequence[str]) -> dict[
         "guidance_scale": 7.5,
         "width": config.picture_size,
         "height": config.picture_size,
+        "upscale_strength": 0,  # it saw one size only: at another it breaks its pictures up
         "subjects": [subject.title for subject in icon_set.subjects],
         "backgrounds": list(COLOURS),
         "styles": list(icon_set.styles),

@@ -254,11 +254,17 @@ def test_faults_of_the_program_are_raised_as_they_are(
     with pytest.raises(ZeroDivisionError):
         place(store, use(lora(1)))
     monkeypatch.undo()
+    assert taken(store, use(lora(1))).slots[0]
+    large = use(lora(2, rank=200))
     monkeypatch.setattr(lanes, "merged_copies", fail)
     with pytest.raises(ZeroDivisionError):
-        place(store, use(lora(2, rank=200)))
+        place(store, large)
+    gone = store.begin([large])
+    assert store.acquire(gone) is None
+    store.abandon(gone)
+    store.wait(20)
     monkeypatch.undo()
-    assert taken(store, use(lora(2, rank=200))).lane
+    assert taken(store, large).lane
 
 
 def test_out_of_memory_is_a_sentence(
@@ -268,9 +274,12 @@ def test_out_of_memory_is_a_sentence(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(store.lora_slots, "put", fail)
-    with pytest.raises(ConceptRefused, match="not enough memory"):
-        place(store, use(lora(1)))
-    monkeypatch.undo()
+    ticket = store.begin([use(lora(1))])
+    wait_for(store, ticket)
+    for _ in range(2):
+        with pytest.raises(ConceptRefused, match="not enough memory"):
+            store.acquire(ticket)
+        monkeypatch.undo()
     assert taken(store, use(lora(1))).slots[0]
 
 
@@ -339,6 +348,12 @@ def test_forgetting(store: ConceptStore, lora: Callable[..., Path], readings: li
     assert loaded(store) == 1
     store.release(again)
     assert loaded(store) == 0
+    used = taken(store, use(path))
+    store.forget(sha256)
+    again = taken(store, use(path))
+    store.release(used)
+    store.release(again)
+    assert loaded(store) == 1
     store.forget(merged.used[0][2])
     assert store._lanes._lanes
     store.release(merged)
