@@ -7,7 +7,7 @@ lane makes one, is of the plain class again.
 
 A convolution's down part is computed as one matrix product of all kernel positions, whose results are then shifted
 and summed ("kn2row", Vasudevan et al. 2017, arXiv:1704.04428). A grouped convolution does the same, but its groups of
-8 output channels use the machine badly (measured on 2 CPU cores with the bundled model: a step with convolutions
+8 output channels use the machine badly (measured on one CPU thread with the bundled model: a step with convolutions
 costs 1.27 of the plain step this way and 1.40 that way), and it would need the rows' channels side by side, a copy
 of the whole input where that is channels_last.
 """

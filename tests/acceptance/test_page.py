@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -110,3 +111,16 @@ async def test_stop_again_and_recipe_buttons(page: Page) -> None:
     await finished(page).first.get_by_role("button", name="Again").click()
     await expect(finished(page)).to_have_count(2, timeout=PATIENCE * 1000)
     await keep(page, "buttons")
+
+
+async def test_several_requests_sharpen_at_the_same_time(page: Page) -> None:
+    """One batch for everybody: nobody waits for the request before to end."""
+    prompts = ("a fox on a blue background", "a rocket", "a green apple on a pink background")
+    for prompt, other in zip(prompts, ("", " guidance: 3", " negative_prompt: white background"), strict=True):
+        await type_line(page, f"/imagine prompt: {prompt} steps: 150 seed: 4{other}")
+    for prompt in prompts:
+        preview = page.get_by_role("img", name=re.compile(f"Preview after step .*{prompt}"))
+        await expect(preview).to_have_count(1, timeout=PATIENCE * 1000)
+    assert await finished(page).count() == 0, "all three are still being drawn"
+    await keep(page, "together")
+    await expect(finished(page)).to_have_count(3, timeout=PATIENCE * 1000)

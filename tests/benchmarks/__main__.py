@@ -6,7 +6,7 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("engine", "step_time", "latency", "overhead", "preview", "lora_slots", "chat")
+BENCHMARKS = ("engine", "step_time", "latency", "overhead", "preview", "lora_slots", "memory", "chat")
 
 for name in sys.argv[1:] or BENCHMARKS:
     if name not in (*BENCHMARKS, "gpu"):
