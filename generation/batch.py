@@ -163,8 +163,9 @@ class Batch:
         pictures = [self.seated[index] for index in guided] + self.seated
         slots, weights = None, None
         if any(any(picture.slots) for picture in pictures):
-            slots = torch.tensor([picture.slots for picture in pictures], device=self._device)
-            weights = torch.tensor([picture.weights for picture in pictures], device=self._device)
+            # On the CPU: they are read there, to find out whether anything changed.
+            slots = torch.tensor([picture.slots for picture in pictures])
+            weights = torch.tensor([picture.weights for picture in pictures])
         names = conditionings[0].added
         told = [picture.timestep_cond for picture in pictures if picture.timestep_cond is not None]
         scales = [self.seated[index].guidance_scale for index in guided]

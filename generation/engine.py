@@ -231,14 +231,15 @@ class Engine:
     def _next_between(self) -> Drawing | Picture | None:
         """What can be done first; to prepare goes before to decode where the network would stand idle."""
         ready: list[Drawing | Picture] = []
-        slots_are_short = False
+        short: set[bool] = set()
         for unit in self._between:
-            if isinstance(unit, Drawing) and unit.request_id in self._tickets:
-                # Nobody overtakes a request that waits for free slots: it would wait for ever.
-                if slots_are_short or not self._tickets[unit.request_id].ready():
+            ticket = self._tickets.get(unit.request_id) if isinstance(unit, Drawing) else None
+            if isinstance(unit, Drawing) and ticket is not None:
+                # Nobody overtakes a request that waits for slots, or for a lane: it would wait for ever.
+                if ticket.needs_lane in short or not ticket.ready():
                     continue
-                if not self._take_concepts(unit):
-                    slots_are_short = True
+                if not self._take_concepts(unit, ticket):
+                    short.add(ticket.needs_lane)
                     continue
             ready.append(unit)
         if not ready:
@@ -250,13 +251,18 @@ class Engine:
         self._between.remove(unit)
         return unit
 
-    def _take_concepts(self, drawing: Drawing) -> bool:
-        """False where it has to wait for slots. A concept that is refused is left to `_prepare`, which says why."""
-        if drawing.placement is None:
-            with contextlib.suppress(ConceptRefused):
-                drawing.placement = self._concepts.acquire(self._tickets[drawing.request_id])
-                return drawing.placement is not None
-        return True
+    def _take_concepts(self, drawing: Drawing, ticket: Ticket) -> bool:
+        """False where it has to wait. A concept that is refused is left to `_prepare`, which says why."""
+        if drawing.placement is not None:
+            return True
+        try:
+            drawing.placement = self._concepts.acquire(ticket)
+        except ConceptRefused:
+            return True
+        except BaseException:
+            self._drop(drawing.request_id)
+            raise
+        return drawing.placement is not None
 
     def _do_between(self, unit: Drawing | Picture) -> list[Event]:
         request_id = unit.request_id

@@ -170,6 +170,7 @@ class ConceptStore:
         return Placement("", self._model.unet, _four_slots(slots), _four_weights(weights), text, _told(used))
 
     def _place_merged(self, ticket: Ticket, used: Sequence[Used]) -> Placement | None:
+        ticket.needs_lane = True
         if ticket.lane is None:
             merging = [
                 (file, use.weight) for use, file in used if use.weight and not isinstance(file, TextualInversionFile)

@@ -227,3 +227,35 @@ def test_reproducible_with_a_concept(model: LoadedModel, files: dict[str, Path],
     alone, _ = together(model, {"asked": asked}, reproducible=True)
     crowd, _ = together(model, {**company, "asked": asked}, reproducible=True)
     assert torch.equal(alone["asked"], crowd["asked"])
+
+
+def test_waiting_for_a_lane_holds_nobody_back_who_needs_only_slots(
+    model: LoadedModel, files: dict[str, Path]
+) -> None:
+    """One merged copy at a time: the second request of five waits for the first; the one with a slot doesn't."""
+    names = ("attention", "everything", "linear", "wide", "fifth")
+    engine = Engine(model)
+    for key, weight in (("first", 0.3), ("second", 0.2)):
+        concepts = [use(name, files[name], weight) for name in names]
+        engine.admit(key, request(concepts=concepts, num_inference_steps=30))
+    engine.admit("slot", request(concepts=[use("a", files["attention"])], num_inference_steps=2))
+    ended: list[str] = []
+    while engine.busy:
+        ended += [event.request_id for event in engine.step() if isinstance(event, Finished)]
+    engine.close()
+    assert ended == ["slot", "first", "second"]
+
+
+def test_a_fault_while_reading_strikes_its_request_once(
+    model: LoadedModel, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(model)
+    engine.admit("a", request(concepts=[use("a", files["attention"])]))
+    engine.admit("b", request())
+    monkeypatch.setattr(engine._concepts, "_place", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        while engine.busy:
+            engine.step()
+    ended = [e.request_id for _ in range(500) if engine.busy for e in engine.step() if isinstance(e, Finished)]
+    engine.close()
+    assert ended == ["b"]
