@@ -42,6 +42,8 @@ class Ticket:
         self.readings = tuple(readings)
         self.lane: Lane | None = None
         """Taken for it, perhaps still in the making."""
+        self.needs_lane = False
+        """It can't share the batch; known once it was read and asked for."""
         self.refused: ConceptRefused | None = None
         """Why it is not tried again."""
 

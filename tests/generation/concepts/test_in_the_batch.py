@@ -253,9 +253,13 @@ def test_a_fault_while_reading_strikes_its_request_once(
     engine.admit("a", request(concepts=[use("a", files["attention"])]))
     engine.admit("b", request())
     monkeypatch.setattr(engine._concepts, "_place", lambda _: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+
+    def draw() -> None:
         while engine.busy:
             engine.step()
+
+    with pytest.raises(ZeroDivisionError):
+        draw()
     ended = [e.request_id for _ in range(500) if engine.busy for e in engine.step() if isinstance(e, Finished)]
     engine.close()
     assert ended == ["b"]
