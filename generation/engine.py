@@ -26,6 +26,7 @@ from generation.forward import WARM_BUCKETS, Forward
 from generation.image_input import ImageRefused
 from generation.latents import NotFinite
 from generation.memory import DoesNotFit
+from generation.packed import pack_convolutions
 from generation.preview import Previewer
 from generation.request import InvalidRequest
 from generation.schedulers import estimate_original, noise_levels
@@ -73,6 +74,7 @@ class Engine:
         self._card = Card(model, self._max_rows)
         self._conditioning = TextConditioning(model)
         self._concepts = ConceptStore(model, reproducible=reproducible)
+        pack_convolutions(model.unet)
         self._previewer = Previewer(model)
         self._noise_levels = noise_levels(model.scheduler_config)
         self._forward = Forward(model.unet, model.device, model.dtype, route=self._concepts.route)

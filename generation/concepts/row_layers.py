@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from generation.packed import convolve, without_packed
+
 RowLora = tuple[int, Tensor, Tensor]
 """The first row that it is for; down `[rows, ranks · kernel positions, in]`; up `[rows, ranks, out]`, with scales.
 
@@ -34,7 +36,7 @@ class _RowLayer(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> nn.Module:
         plain = self.plain_class.__new__(self.plain_class)
         memo[id(self)] = plain
-        kept = {name: value for name, value in self.__dict__.items() if name != "row_loras"}
+        kept = {name: value for name, value in without_packed(self.__dict__).items() if name != "row_loras"}
         plain.__dict__.update(copy.deepcopy(kept, memo))
         return plain
 
@@ -58,7 +60,7 @@ class RowConv2d(_RowLayer, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """`[rows, in, h, w]` → `[rows, out, h', w']`. Adds in place: not for training."""
-        output = nn.Conv2d.forward(self, input)
+        output = convolve(self, input)
         for first, down, up in self.row_loras:
             rows = min(len(input) - first, len(down))
             change = self._down(input[first : first + rows], down[:rows])

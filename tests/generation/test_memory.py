@@ -137,9 +137,7 @@ def test_first_the_decoder_gets_tiles_then_parts_leave() -> None:
     assert make_plan(gigabytes(), 8 * GIB, AREA) == Plan(8, ("text_encoders", "vae"), tiled=True)
     # The least there is: UNet 4, text encoders 2 for the moment that they are needed, 1 reserved.
     assert make_plan(gigabytes(), 7 * GIB, AREA).rows == 4
-    with pytest.raises(
-        DoesNotFit, match=r"A cat needs 7\.0 GB of graphics memory; there are 6\.9 GB"
-    ):
+    with pytest.raises(DoesNotFit, match=r"A cat needs 7\.0 GB of graphics memory; there are 6\.9 GB"):
         make_plan(gigabytes(), 6.9 * GIB, AREA, what="A cat")
 
 
