@@ -66,9 +66,9 @@ class Previewer:
         self.prepare()
         assert self._map is not None
         colours = self._map(torch.nan_to_num(latents, posinf=0.0, neginf=0.0))
-        # Rounded on the device: a quarter of the bytes to fetch.
-        whole = ((colours / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-        return grid([Image.fromarray(picture) for picture in whole.permute(0, 2, 3, 1).cpu().numpy()])
+        # Rounded on the device: a quarter of the bytes to fetch. In place: after a step every allocation is cold.
+        whole = colours.mul_(127.5).add_(128.0).clamp_(0, 255).to(torch.uint8)
+        return grid([Image.fromarray(picture) for picture in whole.permute(0, 2, 3, 1).contiguous().cpu().numpy()])
 
 
 @torch.no_grad()
