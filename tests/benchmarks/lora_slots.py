@@ -15,6 +15,7 @@ from generation.concepts.changes import LoraLayer
 from generation.concepts.files import LoraFile
 from generation.concepts.slots import POSITIONS, LoraSlots
 from generation.model import load_model
+from generation.packed import pack_convolutions
 from tests.benchmarks.measure import alternate, report
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def measure(
     """Step with slots ÷ step without, by layers. `compiled` is a mode of `torch.compile`; None is eager."""
     unet: Any = model.unet
     network = unet if compiled is None else torch.compile(unet, mode=compiled, dynamic=False)
+    pack_convolutions(unet)  # as the engine does: the step without is the one that members get
     forward = _forward(model, network, rows)
     slots = LoraSlots(unet, FILES * len(KINDS))
     index = torch.zeros(len(KINDS), rows, POSITIONS, dtype=torch.long)
