@@ -63,7 +63,7 @@ class Dispatcher:
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
         self._closing = False
-        self._last_done = 0.0
+        self._last_end = 0.0
 
     # ── what Studio asks for ──
 
@@ -269,6 +269,7 @@ class Dispatcher:
             log.info("job %s: a late %s of attempt %d", message.job, type(message).__name__, message.attempt)
             return
         await self._record_end(running, message)
+        self._last_end = time.monotonic()
         del self.running[message.job]
         self.tell_places()
         self._wake.set()
@@ -283,9 +284,7 @@ class Dispatcher:
                 images = [JobImage.of(job_id, i, image) for i, image in enumerate(message.images)]
                 done = await self._jobs.finish(job_id, attempt, images, now)
                 if done is not None:
-                    moment = time.monotonic()
-                    self.waiting.drawn(len(images), moment - max(running.since, self._last_done))
-                    self._last_done = moment
+                    self.waiting.drawn(len(images), time.monotonic() - max(running.since, self._last_end))
                     self._announce.on_done(done, images)
                     return
             case messages.Failed():

@@ -32,7 +32,9 @@ class Settings(BaseSettings):
     discord_token: SecretStr | None = Field(None, description="the bot token from Discord's developer portal")
     dev_guild_id: int | None = Field(None, ge=1, description="a server's id, a whole number")
     data_dir: Path = Field(Path("atelier-data"), description="the path of a folder")
-    model: str = Field("bundled", min_length=1, description="bundled, a folder, a .safetensors file, or a Hugging Face model id")
+    model: str = Field(
+        "bundled", min_length=1, description="bundled, a folder, a .safetensors file, or a Hugging Face model id"
+    )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:<number> or mps"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from generation.picture import OwnCourse, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_STEPS_TO_RECOVER: Final = 100
 
 
 class Network(Protocol):
@@ -72,7 +75,8 @@ class Batch:
     ) -> None:
         self.seated: list[Picture] = []
         self.waiting: list[Picture] = []
-        self.rows_at_once = rows_at_once
+        self.rows_at_once = self._most_rows = rows_at_once
+        self._steps_since_shortage = 0
         self._network, self._device = network, device
         self._is_out_of_memory = is_out_of_memory
         self._latents: torch.Tensor = torch.empty(0)
@@ -90,21 +94,28 @@ class Batch:
         """Would no further guided picture find a seat?"""
         return sum(picture.rows for picture in (*self.seated, *self.waiting)) + 2 > self.rows_at_once
 
+    @property
+    def requests(self) -> list[str]:
+        """Whose pictures are here, those that are seated first."""
+        return list(dict.fromkeys(picture.request_id for picture in (*self.seated, *self.waiting)))
+
     def seat(self) -> None:
         """Fill the free rows: first whoever has the fewest pictures in the batch, then whoever came first."""
         joining: list[Picture] = []
+        left = list(self.waiting)
         seats = Counter(picture.request_id for picture in self.seated)
         free = self.rows_at_once - sum(picture.rows for picture in self.seated)
-        while self.waiting:
-            picture = min(self.waiting, key=lambda waiting: seats[waiting.request_id])
+        while left:
+            picture = min(left, key=lambda waiting: seats[waiting.request_id])
             if picture.rows > free and (self.seated or joining):
                 break  # who is next waits for rows; nobody overtakes
-            self.waiting.remove(picture)
+            left.remove(picture)
             joining.append(picture)
             seats[picture.request_id] += 1
             free -= picture.rows
         if joining:
             self._join(joining)
+            self.waiting = left
 
     def drop(self, request_id: str) -> None:
         """Let the pictures of a request go, wherever they are."""
@@ -143,7 +154,7 @@ class Batch:
         if self._rows is None:
             self._rows = self._arrange()
         numbers = np.stack([picture.course.rows[picture.evaluation] for picture in self.seated])
-        on_device = torch.from_numpy(numbers).to(self._device, torch.float32)
+        on_device = torch.from_numpy(numbers).float().to(self._device)
         model_input = self._model_input(on_device)
         output = self._guided(self._evaluate(model_input, on_device[:, 0]), self._rows)
         self._advance(numbers, on_device[:, 2:], output)
@@ -154,7 +165,15 @@ class Batch:
             picture.evaluation += 1
         done = [picture for picture in self.seated if picture.denoised]
         self._leave(done)
+        self._recover()
         return done
+
+    def _recover(self) -> None:
+        """Memory that was short may be there again: try twice the rows after a while."""
+        self._steps_since_shortage += 1
+        if self.rows_at_once < self._most_rows and self._steps_since_shortage >= _STEPS_TO_RECOVER:
+            self.rows_at_once = min(2 * self.rows_at_once, self._most_rows)
+            self._steps_since_shortage = 0
 
     def _arrange(self) -> _Rows:
         guided = [index for index, picture in enumerate(self.seated) if picture.unconditional is not None]
@@ -206,6 +225,7 @@ class Batch:
                 raise NoMemory(self.seated[int(picture_of[begin])])
             # Half as many, to a power of two: these are the sizes that the network is made ready for.
             self.rows_at_once = 1 << ((tried - 1).bit_length() - 1)
+            self._steps_since_shortage = 0
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)

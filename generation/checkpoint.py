@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from generation.families import config_of
-from generation.layout import PICKLES, ModelError
+from generation.layout import PICKLES, ModelError, called, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,20 +48,24 @@ def inspect(path: Path) -> Checkpoint:
     """
     if path.suffix in PICKLES:
         why = "a pickle can run code when it is opened, so only .safetensors are loaded"
-        raise ModelError(f"“{path}” is a pickle; {why}.")
+        raise ModelError(f"“{called(path)}” is a pickle; {why}.")
     try:
         with safe_open(path, framework="pt") as file:
             shapes: Shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             metadata: dict[str, str] = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"“{path}” can't be read as a safetensors file: {error}.") from error
+        raise ModelError(
+            f"“{called(path)}” can't be read as a safetensors file: {reason_of(error, path)}."
+        ) from error
     config = config_of(shapes)
     channels = shapes.get(_FIRST_LAYER, (0, 0))[1]
     if config is None or channels != _TEXT_TO_IMAGE_CHANNELS:
         what = _NOT_TEXT_TO_IMAGE.get(channels) or what_else(shapes)
-        raise ModelError(f"“{path}” is {what}; choose the file of a Stable Diffusion 1.x, 2.x or XL base model.")
+        raise ModelError(
+            f"“{called(path)}” is {what}; choose the file of a Stable Diffusion 1.x, 2.x or XL base model."
+        )
     if not any(name.startswith("first_stage_model.") for name in shapes):
-        raise ModelError(f"“{path}” has no VAE in it; choose a file that holds the whole model.")
+        raise ModelError(f"“{called(path)}” has no VAE in it; choose a file that holds the whole model.")
     return Checkpoint(config, shapes, metadata)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
@@ -14,7 +14,8 @@ from generation.placeholders import concept_ids, padded, read_pieces, readable, 
 from generation.request import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
+    from contextlib import AbstractContextManager
 
     from generation.model import LoadedModel
     from generation.placeholders import TextConcepts
@@ -32,12 +33,22 @@ class Conditioning:
     """`added_cond_kwargs`, each `[1, n]`; empty where the family has none."""
 
 
+class _Key(NamedTuple):
+    text: str
+    zeros: bool
+    clip_skip: int | None
+    concepts: Hashable
+
+
 class TextConditioning:
     """Encodes one text at a time (batch 1, whoever else is waiting) and remembers the latest ones."""
 
-    def __init__(self, model: LoadedModel) -> None:
-        self._model = model
-        self._cache: OrderedDict[Hashable, EncodedText] = OrderedDict()
+    def __init__(
+        self, model: LoadedModel, using: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
+    ) -> None:
+        """`using("text_encoders")` brings the encoders to the device while they are needed (see `card`)."""
+        self._model, self._using = model, using
+        self._cache: OrderedDict[_Key, EncodedText] = OrderedDict()
 
     def encode(
         self,
@@ -63,17 +74,22 @@ class TextConditioning:
             raise InvalidRequest("clip_skip", clip_skip, f"at most {deepest} for this model")
         zeros = negative and not text and family.zero_empty_negative
         layers = None if negative else clip_skip
-        key = (text, zeros, layers, concepts.key if concepts else None)
+        key = _Key(text, zeros, layers, concepts.key if concepts else None)
         if key in self._cache:
             self._cache.move_to_end(key)
             encoded = self._cache[key]
         else:
-            encoded = self._encode(text, layers, concepts)
+            with self._using("text_encoders"):
+                encoded = self._encode(text, layers, concepts)
             encoded = _zeros_like(encoded) if zeros else encoded
             self._cache[key] = encoded
             if len(self._cache) > _CACHED_TEXTS:
                 self._cache.popitem(last=False)
         return Conditioning(encoded.hidden, family.added(encoded, width, height))
+
+    def forget_concepts(self) -> None:
+        """Drop every text that was encoded with a concept."""
+        self._cache = OrderedDict((key, text) for key, text in self._cache.items() if key.concepts is None)
 
     def words_not_read(self, text: str, concepts: TextConcepts | None = None) -> list[str]:
         """The words beyond the encoders' length, as they were written. A word read in part counts."""

@@ -63,7 +63,7 @@ def read_atelier_file(path: Path) -> AtelierFile:
     try:
         return msgspec.json.decode(path.read_bytes(), type=AtelierFile)
     except msgspec.DecodeError as error:
-        raise ModelError(f"{path} can't be read: {error}.") from error
+        raise ModelError(f"{path.name} can't be read: {error}.") from error
 
 
 def words(name: str) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -19,18 +19,20 @@ from generation.schedulers import build_scheduler, select_timesteps
 from generation.solver import SolverTable, Unbatchable, solver_table
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from generation.concepts.store import Placement
     from generation.conditioning import Conditioning, TextConditioning
     from generation.model import LoadedModel
     from generation.request import ImageRequest
 
 
+_TEXTS_AT_ONCE: Final = 2
+
+
 class Drawing:
     """`count` pictures of each prompt.
 
-    The life of one: `encode_texts` → `start`, which makes the pictures → (a batch denoises them) → `decode` each.
+    The life of one: `encode_texts` until none is left → `start`, which makes the pictures → (a batch denoises and
+    the engine decodes them) → `made` for each.
     """
 
     def __init__(self, model: LoadedModel, request_id: str, request: ImageRequest) -> None:
@@ -51,6 +53,10 @@ class Drawing:
         self._prompted: dict[str, Conditioning] = {}
         self._negative: Conditioning | None = None
         self._words_not_read: dict[str, list[str]] = {}
+        self.texts = [(text, False) for text in dict.fromkeys(request.prompts)]
+        """Still to be encoded; True for the negative prompt."""
+        if self.guided:
+            self.texts.insert(0, (request.negative_prompt, True))
 
     def _solver_table(self) -> SolverTable | Unbatchable:
         request, config = self.request, self._model.scheduler_config
@@ -89,25 +95,25 @@ class Drawing:
         return self.decoded == self.request.total_images
 
     def encode_texts(self, conditioning: TextConditioning) -> None:
-        """Fill in what the network attends to, and the words that did not fit."""
+        """What the network attends to for the next of `texts`, and the words that did not fit: a prompt and the
+        negative one, if there are so many. Everybody in the batch waits meanwhile."""
         request = self.request
         concepts = None if self.placement is None else self.placement.text
-        width, height = self._size
-
-        def encode(text: str, *, negative: bool) -> Conditioning:
+        for text, negative in self.texts[:_TEXTS_AT_ONCE]:
             self._words_not_read[text] = conditioning.words_not_read(text, concepts)
-            return conditioning.encode(
+            encoded = conditioning.encode(
                 text,
                 negative=negative,
-                width=width,
-                height=height,
+                width=self._size[0],
+                height=self._size[1],
                 clip_skip=request.clip_skip,
                 concepts=concepts,
             )
-
-        self._prompted = {text: encode(text, negative=False) for text in dict.fromkeys(request.prompts)}
-        if self.guided:
-            self._negative = encode(request.negative_prompt, negative=True)
+            if negative:
+                self._negative = encoded
+            else:
+                self._prompted[text] = encoded
+        del self.texts[:_TEXTS_AT_ONCE]
 
     def start(self) -> None:
         """Make the pictures, with their first latents: noise, or the start image with noise on it.
@@ -150,12 +156,12 @@ class Drawing:
         request, model = self.request, self._model
         if request.init_image is None:
             fresh = latent_space.noise(model, generators, *self._size)
-            return fresh * self._init_noise_sigma()
+            return fresh.float() * self._init_noise_sigma()
         path = Path(request.init_image)
         image = read_image(path)
         self._init_image_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         encoded = latent_space.encode_image(model, image, generators, *self._size).float()
-        fresh = latent_space.noise(model, generators, *self._size)
+        fresh = latent_space.noise(model, generators, *self._size).float()
         scheduler = build_scheduler(model.scheduler_config, request.scheduler)
         timesteps = select_timesteps(scheduler, self._steps, request.strength, model.device)
         return latent_space.noised(scheduler, encoded, fresh, timesteps[0])
@@ -167,18 +173,13 @@ class Drawing:
         select_timesteps(scheduler, self._steps, None, self._model.device)
         return float(scheduler.init_noise_sigma)
 
-    def decode(self, picture: Picture) -> tuple[Image.Image, Recipe, list[str]]:
-        """The finished picture: itself, its recipe, the words that were not read.
-
-        Raises:
-            NotFinite: there is no picture in these numbers.
-        """
-        image = latent_space.decode_latents(self._model, picture.latents)
+    def made(self, picture: Picture) -> tuple[Recipe, list[str]]:
+        """A picture was decoded: its recipe, and the words that were not read."""
         self.decoded += 1
         unread = list(self._words_not_read[self.request.prompt_of(picture.index)])
         if self.guided:
             unread += self._words_not_read[self.request.negative_prompt]
-        return image, self._recipe(picture.index), unread
+        return self._recipe(picture.index), unread
 
     def _recipe(self, index: int) -> Recipe:
         request, info = self.request, self._model.info

@@ -10,31 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import torch
 
 from generation.batch import Batch, NoMemory
+from generation.between import Between
 from generation.card import Card
-from generation.concepts.files import ConceptRefused
 from generation.concepts.store import ConceptStore
 from generation.conditioning import TextConditioning
 from generation.drawing import Drawing
 from generation.events import Cancelled, Event, Failed, Finished, ImageReady, Progress
-from generation.forward import WARM_BUCKETS, Forward
-from generation.image_input import ImageRefused
-from generation.latents import NotFinite
-from generation.memory import DoesNotFit
+from generation.failures import OUT_OF_MEMORY, failure_sentence
+from generation.forward import Forward, warm_buckets
+from generation.latents import decode_latents
+from generation.memory import is_out_of_memory, set_tiling
 from generation.packed import pack_convolutions
 from generation.preview import Previewer
-from generation.request import InvalidRequest
 from generation.schedulers import estimate_original, noise_levels
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from generation.concepts.store import Ticket
     from generation.model import LoadedModel
     from generation.picture import Picture
     from generation.request import ImageRequest
@@ -45,13 +42,6 @@ MAX_ROWS: Final = 32
 """Of one forward. Above, a step only gets longer: a row costs the same at 16 and at 32."""
 REPRODUCIBLE_ROWS: Final = 8
 """Of every forward with `reproducible`: a kernel's sums depend on how many rows it gets, not on what is in them."""
-_CONCEPT_WAIT_SECONDS: Final = 0.01
-
-_NOT_FINITE = "The model's numbers ran out of range, so there is no picture; try lower guidance or another seed."
-_OUT_OF_MEMORY = "This needs more memory than there is; ask for fewer or smaller pictures."
-_ALLOCATORS = ("DefaultCPUAllocator", "MPS backend out of memory")
-"""Where torch has no `OutOfMemoryError` of its own, the text of its RuntimeError has one of these."""
-_NO_START_IMAGE = "The start image's file is gone or can't be read; send it again."
 
 
 class Engine:
@@ -69,21 +59,17 @@ class Engine:
             raise ValueError(f"max_rows must be at least 1, not {max_rows}")
         self._model = model
         self._max_rows = min(max_rows, REPRODUCIBLE_ROWS) if reproducible else max_rows
-        self._pinned_rows = self._max_rows if reproducible else None
+        self._reproducible = reproducible
         self._threads = (threads or torch.get_num_threads()) if reproducible else threads
         self._card = Card(model, self._max_rows)
-        self._conditioning = TextConditioning(model)
+        self._conditioning = TextConditioning(model, self._card.using)
         self._concepts = ConceptStore(model, reproducible=reproducible)
         pack_convolutions(model.unet)
         self._previewer = Previewer(model)
         self._noise_levels = noise_levels(model.scheduler_config)
         self._forward = Forward(model.unet, model.device, model.dtype, route=self._concepts.route)
-        if self._pinned_rows is not None:
-            self._forward.pin(self._pinned_rows)
         self._drawings: dict[str, Drawing] = {}
-        self._tickets: dict[str, Ticket] = {}
-        self._between: deque[Drawing | Picture] = deque()
-        """To be done between two forwards: requests to prepare, pictures to decode, in the order they came."""
+        self._between = Between(self._concepts)
         self._batches: dict[tuple[str, int, int], Batch] = {}
         """By lane and latent shape; who is first has the next turn."""
         self._forward_is_next = False
@@ -93,9 +79,11 @@ class Engine:
     def prepare(self) -> None:
         """What is better done before the first request: measure memory, fit the previews, start to compile."""
         self._card.measure()
-        self._previewer.prepare()
+        self._fit_previews()
         height, width = self._model.latent_size
-        fitting = [rows for rows in WARM_BUCKETS if rows <= self._card.rows((height, width))]
+        guided = self._model.info.defaults.guidance_scale > 1 and not self._model.guidance_embedded
+        most = self._card.rows((height, width))
+        fitting = [rows for rows in warm_buckets(guided=guided) if rows <= most]
         self._forward.warm_up(height, width, self._model.tokenizers[0].model_max_length, fitting)
 
     @property
@@ -113,10 +101,8 @@ class Engine:
         if request_id in self._drawings:
             raise ValueError(f"request {request_id} is already being drawn")
         drawing = Drawing(self._model, request_id, request.with_defaults(self._model.info.defaults))
-        if request.concepts:
-            self._tickets[request_id] = self._concepts.begin(request.concepts)
         self._drawings[request_id] = drawing
-        self._between.append(drawing)
+        self._between.admit(drawing)
 
     def cancel(self, request_id: str) -> bool:
         """Drop a request at the next step, which reports it. False if there is no such request."""
@@ -142,13 +128,16 @@ class Engine:
             self._forward_is_next = False
             if self._batches:
                 return self._run_batch()
-        unit = self._next_between()
+        unit = self._between.next(denoising=self._denoising)
         if unit is None:
-            return self._run_batch() if self._batches else []
+            if self._batches:
+                return self._run_batch()
+            self._between.wait()
+            return []
         events = self._do_between(unit)
         # While nobody is denoising nobody waits for a forward: the first one starts with all who are here.
-        more = any(isinstance(waiting, Drawing) for waiting in self._between)
-        self._forward_is_next = self._denoising or not more or any(batch.full for batch in self._batches.values())
+        full = any(batch.full for batch in self._batches.values())
+        self._forward_is_next = self._denoising or full or not self._between.requests_wait
         return events
 
     def preview(self, request_id: str) -> Image.Image | None:
@@ -164,12 +153,18 @@ class Engine:
         estimates = [self._estimate(picture) for picture in drawing.pictures if picture.latest is not None]
         if not estimates:
             return None
+        self._fit_previews()
         self._preview = request_id, drawing.step, self._previewer.draw(torch.cat(estimates))
         return self._preview[2]
+
+    def holds(self, request_id: str) -> bool:
+        """Is it still to be drawn? (After a fault: was it not struck?)"""
+        return request_id in self._drawings
 
     def forget_concept(self, sha256: str) -> None:
         """Let go of a deleted concept: its slot, its merged copy, its file as read."""
         self._concepts.forget(sha256)
+        self._conditioning.forget_concepts()
 
     def close(self) -> None:
         """Stop the threads that read concepts and compile."""
@@ -182,40 +177,43 @@ class Engine:
         """One step of the batch whose turn it is."""
         key, batch = next(iter(self._batches.items()))
         self._batches[key] = self._batches.pop(key)
-        batch.seat()
-        moved = list(dict.fromkeys(picture.request_id for picture in batch.seated))
-        stuck: str | None = None
+        struck: list[str] = []
         try:
-            self._between += batch.step()
+            batch.seat()
+            moved = batch.requests
+            self._between.decode(batch.step())
         except NoMemory as error:
-            stuck = error.picture.request_id
-            logger.warning("request %s: not even one row fits", stuck)
+            struck = [error.picture.request_id]
         except BaseException as error:
-            if not _is_out_of_memory(error):
-                for request_id in moved:
+            # Some have drawn their noise for this step: nobody in this batch could go on as alone.
+            struck = batch.requests
+            if not is_out_of_memory(error):
+                for request_id in struck:
                     self._drop(request_id)
                 raise
-            stuck = batch.seated[-1].request_id
-            logger.warning("request %s: %s", stuck, error)
-        if stuck is not None:
-            self._drop(stuck)
-            return [Failed(stuck, _OUT_OF_MEMORY)]
-        if batch.empty:
-            del self._batches[key]
-        return [event for request_id in moved for event in self._progress(self._drawings[request_id])]
+        else:
+            if batch.empty:
+                del self._batches[key]
+            return [event for request_id in moved for event in self._progress(self._drawings[request_id])]
+        logger.warning("out of memory: requests %s", ", ".join(struck))
+        for request_id in struck:
+            self._drop(request_id)
+        return [Failed(request_id, OUT_OF_MEMORY) for request_id in struck]
 
     def _batch_for(self, drawing: Drawing) -> Batch:
-        placement = drawing.placement
+        placement, model = drawing.placement, self._model
         lane = "" if placement is None else placement.lane
         key = (lane, *drawing.latent_size)
         if key not in self._batches:
+            rows = self._card.rows(drawing.latent_size)
             network = self._forward
             if placement is not None and lane:
-                network = Forward(placement.unet, self._model.device, self._model.dtype, compile=False)
-                if self._pinned_rows is not None:
-                    network.pin(self._pinned_rows)
-            rows = self._card.rows(drawing.latent_size)
-            self._batches[key] = Batch(network, self._model.device, rows, _is_out_of_memory)
+                network = Forward(placement.unet, model.device, model.dtype, compile=False)
+            elif self._reproducible:
+                network = Forward(model.unet, model.device, model.dtype, compile=False, route=self._concepts.route)
+            if self._reproducible:
+                network.pin(rows)
+            self._batches[key] = Batch(network, model.device, rows, is_out_of_memory)
         return self._batches[key]
 
     def _progress(self, drawing: Drawing) -> list[Event]:
@@ -230,57 +228,13 @@ class Engine:
     def _denoising(self) -> bool:
         return any(batch.seated for batch in self._batches.values())
 
-    def _next_between(self) -> Drawing | Picture | None:
-        """What can be done first; to prepare goes before to decode where the network would stand idle."""
-        ready: list[Drawing | Picture] = []
-        short: set[bool] = set()
-        for unit in self._between:
-            ticket = self._tickets.get(unit.request_id) if isinstance(unit, Drawing) else None
-            if isinstance(unit, Drawing) and ticket is not None:
-                # Nobody overtakes a request that waits for slots, or for a lane: it would wait for ever.
-                if ticket.needs_lane in short or not ticket.ready():
-                    continue
-                if not self._take_concepts(unit, ticket):
-                    short.add(ticket.needs_lane)
-                    continue
-            ready.append(unit)
-        if not ready:
-            if self._between and not self._batches:
-                self._concepts.wait(_CONCEPT_WAIT_SECONDS)
-            return None
-        to_prepare = (unit for unit in ready if isinstance(unit, Drawing))
-        unit = ready[0] if self._denoising else next(to_prepare, ready[0])
-        self._between.remove(unit)
-        return unit
-
-    def _take_concepts(self, drawing: Drawing, ticket: Ticket) -> bool:
-        """False where it has to wait. A concept that is refused is left to `_prepare`, which says why."""
-        if drawing.placement is not None:
-            return True
-        try:
-            drawing.placement = self._concepts.acquire(ticket)
-        except ConceptRefused:
-            return True
-        except BaseException:
-            self._drop(drawing.request_id)
-            raise
-        return drawing.placement is not None
-
     def _do_between(self, unit: Drawing | Picture) -> list[Event]:
         request_id = unit.request_id
-        reason = _OUT_OF_MEMORY
         try:
             return self._prepare(unit) if isinstance(unit, Drawing) else self._decode(unit)
-        except NotFinite as error:
-            logger.warning("request %s: %s are not finite", request_id, error)
-            reason = _NOT_FINITE
-        except (ImageRefused, ConceptRefused, InvalidRequest, DoesNotFit) as error:
-            reason = str(error)
-        except OSError as error:
-            logger.warning("request %s: %s", request_id, error)
-            reason = _NO_START_IMAGE
         except BaseException as error:
-            if not _is_out_of_memory(error):
+            reason = failure_sentence(error)
+            if reason is None:
                 self._drop(request_id)
                 raise
             logger.warning("request %s: %s", request_id, error)
@@ -289,12 +243,14 @@ class Engine:
         return [Failed(request_id, reason)]
 
     def _prepare(self, drawing: Drawing) -> list[Event]:
-        ticket = self._tickets.pop(drawing.request_id, None)
-        if ticket is not None and drawing.placement is None:
-            self._concepts.acquire(ticket)  # says why it is refused
-        batch = self._batch_for(drawing)
-        with self._card.using("text_encoders"):
+        """The next of its texts, or its start: then its pictures wait for seats."""
+        self._between.place_concepts(drawing)
+        if drawing.texts:
             drawing.encode_texts(self._conditioning)
+            if drawing.texts or drawing.request.init_image is not None:
+                self._between.go_on(drawing)
+                return []
+        batch = self._batch_for(drawing)
         with self._card.using_vae(drawing.latent_size) if drawing.request.init_image else contextlib.nullcontext():
             drawing.start()
         batch.waiting.extend(drawing.pictures)
@@ -302,15 +258,38 @@ class Engine:
 
     def _decode(self, picture: Picture) -> list[Event]:
         drawing = self._drawings[picture.request_id]
-        with self._card.using_vae(drawing.latent_size):
-            image, recipe, words_not_read = drawing.decode(picture)
+        image = self._decoded(drawing, picture)
+        recipe, words_not_read = drawing.made(picture)
         events: list[Event] = [ImageReady(picture.request_id, picture.index, image, recipe, words_not_read)]
         if drawing.finished:
             self._drop(picture.request_id)
             events.append(Finished(picture.request_id))
         return events
 
+    def _decoded(self, drawing: Drawing, picture: Picture) -> Image.Image:
+        """In one piece, or, where memory doesn't suffice for that, in tiles."""
+        try:
+            with self._card.using_vae(drawing.latent_size):
+                return decode_latents(self._model, picture.latents)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.warning("request %s: decoded in tiles: %s", picture.request_id, error)
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        with self._card.using_vae(drawing.latent_size):
+            set_tiling(self._model.vae, drawing.latent_size, tiled=True)
+            try:
+                return decode_latents(self._model, picture.latents)
+            finally:
+                set_tiling(self._model.vae, drawing.latent_size, tiled=False)
+
     # ── the rest ──
+
+    def _fit_previews(self) -> None:
+        if not self._previewer.ready:
+            with self._card.using("vae"):
+                self._previewer.prepare()
 
     def _estimate(self, picture: Picture) -> torch.Tensor:
         assert picture.latest is not None
@@ -327,22 +306,13 @@ class Engine:
     def _drop(self, request_id: str) -> None:
         """Forget a request, wherever its pictures are."""
         drawing = self._drawings.pop(request_id)
-        self._between = deque(unit for unit in self._between if unit.request_id != request_id)
+        self._between.drop(request_id)
         for batch in self._batches.values():
             batch.drop(request_id)
         self._batches = {key: batch for key, batch in self._batches.items() if not batch.empty}
-        ticket = self._tickets.pop(request_id, None)
-        if ticket is not None:
-            self._concepts.abandon(ticket)
         if drawing.placement is not None:
             self._concepts.release(drawing.placement)
         if self._preview is not None and self._preview[0] == request_id:
             self._preview = None
         if request_id in self._cancelled:
             self._cancelled.remove(request_id)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(name in str(error) for name in _ALLOCATORS)

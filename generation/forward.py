@@ -21,24 +21,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BUCKETS: Final = (1, 2, 4, 8, 16, 32)
-WARM_BUCKETS: Final = (2, 8, 4, 16)
-"""The commonest, in the order in which they are worth having: one guided picture, four, two, eight."""
+_WARM_PICTURES: Final = (1, 4, 2, 8)
+"""The commonest numbers of pictures at once, in the order in which they are worth compiling for."""
+_PADDING: Final = 2
+"""Times the rows, at most: a padded row takes as long as a real one."""
 _RECOMPILE_LIMIT: Final = 64
 """dynamo stops specialising a function after 8 shapes unless it is told."""
 _TOLERANCE: Final = 0.05
 """Of the output's size, between compiled and eager: bfloat16 differs by about 0.01, a wrong kernel by 1."""
 
 
-def next_bucket(rows: int) -> int:
-    """The smallest bucket that holds `rows`.
-
-    Raises:
-        ValueError: more rows than the largest bucket has.
-    """
-    for bucket in BUCKETS:
-        if rows <= bucket:
-            return bucket
-    raise ValueError(f"rows must be at most {BUCKETS[-1]}, not {rows}")
+def warm_buckets(*, guided: bool) -> tuple[int, ...]:
+    """What to compile for a model whose pictures usually have two rows each (`guided`), or one."""
+    return tuple(pictures * (2 if guided else 1) for pictures in _WARM_PICTURES)
 
 
 class Inputs(NamedTuple):
@@ -60,12 +55,11 @@ class Inputs(NamedTuple):
             None if self.timestep_cond is None else self.timestep_cond.to(device, dtype),
         )
 
-    @property
-    def shapes(self) -> tuple[object, ...]:
-        """Two inputs with equal shapes can share a compiled graph."""
-        added = tuple((name, values.shape) for name, values in sorted((self.added or {}).items()))
-        told = None if self.timestep_cond is None else self.timestep_cond.shape
-        return self.sample.shape, self.hidden.shape, added, told
+    def shapes(self, rows: int) -> tuple[object, ...]:
+        """Padded to `rows`: two inputs with equal shapes can share a compiled graph."""
+        added = tuple((name, values.shape[1:]) for name, values in sorted((self.added or {}).items()))
+        told = None if self.timestep_cond is None else self.timestep_cond.shape[1:]
+        return rows, self.sample.shape[1:], self.hidden.shape[1:], added, told
 
     def padded(self, rows: int) -> Inputs:
         """With copies of the first row behind the others: real numbers, so that no NaN slows or alarms anything."""
@@ -82,7 +76,8 @@ class Forward:
     """Calls one UNet. `compile` is None for “where it is a CUDA device”.
 
     `route` is what tells the UNet which row has which LoRA slots (`LoraSlots.route`). Compiled graphs are of a
-    twin of the UNet that shares its weights but is never routed: rows with slots run eager.
+    twin of the UNet that shares its weights but is never routed: a step in which any row has a slot is eager for
+    all rows, on CUDA too.
     """
 
     def __init__(
@@ -111,10 +106,6 @@ class Forward:
         """From now on every evaluation has exactly this many rows, and none is compiled."""
         self._pinned = rows
 
-    def buckets(self) -> tuple[int, ...]:
-        """Numbers of rows that an evaluation may be padded to."""
-        return BUCKETS if self._pinned is None else (self._pinned,)
-
     def __call__(
         self,
         sample: torch.Tensor,
@@ -128,7 +119,7 @@ class Forward:
         """The UNet's output `[rows, channels, h, w]`, in its own dtype.
 
         `sample [rows, channels, h, w]`, `timesteps [rows]`, `hidden [rows, tokens, width]`, each of `added` and
-        `timestep_cond` `[rows, n]`; `slots [rows, 4]` and `weights [rows, 4]` go to `route`,
+        `timestep_cond` `[rows, n]`; `slots [rows, 4]` and `weights [rows, 4]`, on the CPU, go to `route`,
         for which rows beyond them are plain.
 
         Raises:
@@ -136,23 +127,30 @@ class Forward:
         """
         rows = len(sample)
         inputs = self._inputs(sample, timesteps, hidden, added, timestep_cond)
+        if slots is not None and not slots.any():
+            slots = weights = None
         if self._pinned is not None:
             if rows > self._pinned:
                 raise ValueError(f"rows must be at most the {self._pinned} that are pinned, not {rows}")
             inputs = inputs.padded(self._pinned)
-        elif slots is None and self._ready and rows <= BUCKETS[-1]:
-            padded = inputs.padded(next_bucket(rows))
-            if padded.shapes in self._ready:
-                assert self._compiled is not None
-                return call_unet(self._compiled, padded)[:rows]
+        elif slots is None and (bucket := self._ready_bucket(inputs)) is not None:
+            assert self._compiled is not None
+            return call_unet(self._compiled, inputs.padded(bucket))[:rows]
         if self._route is not None:
             self._route(slots, weights)
         return call_unet(self._unet, inputs)[:rows]
 
+    def _ready_bucket(self, inputs: Inputs) -> int | None:
+        """The smallest that is compiled and holds these rows without too much padding."""
+        rows = len(inputs.sample)
+        fitting = (bucket for bucket in BUCKETS if rows <= bucket <= _PADDING * rows)
+        return next((bucket for bucket in fitting if inputs.shapes(bucket) in self._ready), None)
+
     # ── compiling ──
 
-    def warm_up(self, height: int, width: int, tokens: int, buckets: Sequence[int] = WARM_BUCKETS) -> None:
-        """Compile for latents of `height`×`width` and texts of `tokens`, in the background, bucket by bucket.
+    def warm_up(self, height: int, width: int, tokens: int, buckets: Sequence[int]) -> None:
+        """Compile for latents of `height`×`width` and texts of `tokens`, in the background, one of `buckets` (see
+        `warm_buckets`) after another.
 
         Nothing happens where nothing is compiled. A compiled evaluation is tried beside an eager one, so name
         only buckets that fit in memory.
@@ -180,7 +178,7 @@ class Forward:
     def ready(self, rows: int, height: int, width: int) -> bool:
         """Is there a compiled graph for this bucket?"""
         shape = (self._unet.config.in_channels, height, width)
-        return any(known[0] == torch.Size((rows, *shape)) for known in self._ready)
+        return any(known[:2] == (rows, torch.Size(shape)) for known in self._ready)
 
     def close(self) -> None:
         """Compile nothing further. What is being compiled can't be stopped; its daemon thread ends with it."""
@@ -197,7 +195,7 @@ class Forward:
             while (wanted := self._next_wanted()) is not None:
                 inputs = self._inputs(*made_up_inputs(self._unet.config, *wanted))
                 self._try(inputs)
-                self._ready.add(inputs.shapes)
+                self._ready.add(inputs.shapes(wanted[0]))
         except Exception:  # whatever a compiler raises: the eager network goes on
             logger.warning("the network can't be compiled here; it goes on without", exc_info=True)
             with self._changed:

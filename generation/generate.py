@@ -6,11 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from generation.engine import Engine
 from generation.events import Event, Failed, ImageReady
 from generation.image_input import read_image
+from generation.request import InvalidRequest
 from generation.upscale import resample, upscale_request
 
 if TYPE_CHECKING:
@@ -40,7 +39,8 @@ class Drawn:
 def upscale(model: LoadedModel, path: Path, recipe: Recipe) -> Drawn:
     """The picture at `path`, made after `recipe`, at twice its width and height.
 
-    Drawn over by the model, without concepts; resampled where it can't do that or memory doesn't suffice.
+    Drawn over by the model, without concepts; resampled where it can't do that or memory doesn't suffice. A
+    resampled picture comes with `recipe` as it is: that makes the picture at `path` again, at its own size.
 
     Raises:
         ImageRefused, OSError: there is no picture at `path`.
@@ -48,10 +48,9 @@ def upscale(model: LoadedModel, path: Path, recipe: Recipe) -> Drawn:
     resampled = resample(read_image(path))
     request = upscale_request(recipe, str(path), model.info.defaults)
     if request is not None:
-        with suppress(GenerationFailed):
+        with suppress(GenerationFailed, InvalidRequest):
             return generate(model, request)[0]
-    width, height = resampled.size
-    return Drawn(resampled, msgspec.structs.replace(recipe, width=width, height=height), [])
+    return Drawn(resampled, recipe, [])
 
 
 def generate(

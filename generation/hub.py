@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from huggingface_hub import DryRunFileInfo, snapshot_download
+from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import (
     DryRunError,
     GatedRepoError,
@@ -25,6 +26,7 @@ from generation.layout import (
     declares_checker,
     folder_layout,
     is_weight_file,
+    reason_of,
     weight_folders,
 )
 
@@ -85,7 +87,7 @@ def download(
             # Weights are judged when they are loaded: of the two precisions only one was ever fetched.
             return Path(snapshot_download(**where, allow_patterns=[*_SMALL_FILES], local_files_only=True))
         folder = _fetch_small_files(where, offered)
-        layout = folder_layout(folder, source)  # refused before the weights, which can be many gigabytes
+        layout = folder_layout(folder)  # refused before the weights, which can be many gigabytes
         parts = weight_folders(layout.family)
         parts += _checker(folder, offered) if own_check else ()
         names = chosen_files([file.filename for file in offered], half_precision=half_precision, parts=parts)
@@ -106,7 +108,7 @@ def download(
     except ModelError:
         raise
     except Exception as error:  # the HTTP client under huggingface_hub has changed before, and its errors
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error, cache_dir or Path(HF_HUB_CACHE))
         raise ModelError(f"The download of “{source}” broke off; start again to go on: {reason}") from error
 
 

@@ -38,6 +38,25 @@ class ModelError(Exception):
     """Why a model can't be loaded, in one sentence for whoever chose it."""
 
 
+def called(path: Path) -> str:
+    """What a sentence calls a local model: anybody may read it, and where things lie here is the operator's business.
+
+    The last part of its path, or the hub id for a folder in the Hugging Face hub's cache.
+    """
+    cached = path.parent.parent.name if path.parent.name == "snapshots" else ""
+    if cached.startswith("models--"):
+        return cached.removeprefix("models--").replace("--", "/", 1)
+    return path.absolute().name or str(path)
+
+
+def reason_of(error: Exception, *paths: Path) -> str:
+    """What another library says about one of `paths`, in one line without the folders above it."""
+    text = " ".join(str(error).split())
+    for path in paths:
+        text = text.replace(str(path.absolute()), called(path))
+    return text[:200]
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     family: Family
@@ -53,8 +72,8 @@ class Variant:
     weights: list[Path]
 
 
-def folder_layout(folder: Path, source: str | None = None) -> Layout:
-    """Read `model_index.json` and the scheduler's configuration. `source` is what people call this folder.
+def folder_layout(folder: Path) -> Layout:
+    """Read `model_index.json` and the scheduler's configuration.
 
     Raises:
         ModelError: not a Stable Diffusion model in the diffusers layout.
@@ -66,7 +85,7 @@ def folder_layout(folder: Path, source: str | None = None) -> Layout:
         what = f"a Stable Diffusion 1.x, 2.x or XL model ({pipeline}); such models can't be drawn with yet"
         if declared_class(index, "text_encoder_2") and index.get("requires_aesthetics_score"):
             what = "a model of its own but the refiner of Stable Diffusion XL; choose the base model instead"
-        raise ModelError(f"“{source or folder}” is not {what}.")
+        raise ModelError(f"“{called(folder)}” is not {what}.")
     classes = dict(_CLASSES)
     for text in family.text_parts:
         classes |= {text.encoder: (text.encoder_class,), text.tokenizer: _TOKENIZERS}
@@ -74,14 +93,16 @@ def folder_layout(folder: Path, source: str | None = None) -> Layout:
         found = declared_class(index, part)
         if found not in allowed:
             what = f"its {part.replace('_', ' ')} is {found or 'missing'}, not {' or '.join(allowed)}"
-            raise ModelError(f"The model in {folder} ({pipeline}) is not of a kind that can be drawn with: {what}.")
+            raise ModelError(
+                f"The model “{called(folder)}” ({pipeline}) is not of a kind that can be drawn with: {what}."
+            )
         if not (folder / part).is_dir():
-            raise ModelError(f"The model in {folder} is not complete: {part}/ is missing.")
+            raise ModelError(f"The model “{called(folder)}” is not complete: {part}/ is missing.")
     if _read_json(folder / "unet" / "config.json", folder).get("in_channels") == _INPAINTING_CHANNELS:
-        raise ModelError(f"“{source or folder}” is an inpainting model; choose one that makes pictures from text.")
+        raise ModelError(f"“{called(folder)}” is an inpainting model; choose one that makes pictures from text.")
     scheduler_config = _read_json(folder / "scheduler" / "scheduler_config.json", folder)
     if not isinstance(scheduler_config.get("_class_name"), str):
-        raise ModelError(f"The scheduler in {folder} has no class name.")
+        raise ModelError(f"The scheduler of “{called(folder)}” has no class name.")
     return Layout(family, index["vae"][1], scheduler_config)
 
 
@@ -98,7 +119,7 @@ def declares_checker(folder: Path) -> bool:
     """
     found = declared_class(_read_json(folder / "model_index.json", folder), CHECKER)
     if found not in (None, _CHECKER_CLASS):
-        raise ModelError(f"The safety checker of the model in {folder} is {found}, not {_CHECKER_CLASS}.")
+        raise ModelError(f"The safety checker of “{called(folder)}” is {found}, not {_CHECKER_CLASS}.")
     return found is not None
 
 
@@ -115,8 +136,8 @@ def weight_variant(folder: Path, part: str, *, prefer_fp16: bool = False) -> Var
     pickles = [path.name for path in paths if path.suffix in PICKLES]
     if pickles:
         why = "a pickle can run code when it is opened, so only .safetensors are loaded"
-        raise ModelError(f"{part}/{pickles[0]} in {folder} is a pickle; {why}.")
-    raise ModelError(f"There are no weights (.safetensors) in {folder / part}.")
+        raise ModelError(f"{part}/{pickles[0]} of “{called(folder)}” is a pickle; {why}.")
+    raise ModelError(f"There are no weights (.safetensors) in {part}/ of “{called(folder)}”.")
 
 
 def choose_variant(names: Iterable[str], *, prefer_fp16: bool) -> str | None:
@@ -138,13 +159,15 @@ def is_weight_file(name: str, variant: str) -> bool:
 
 def _read_json(path: Path, folder: Path) -> dict[str, Any]:
     """With Python's own reader: diffusers writes `-Infinity` (DPM-Solver's `lambda_min_clipped`)."""
+    file = f"{path.relative_to(folder)} of “{called(folder)}”"
     try:
         content: object = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         missing = path.relative_to(folder)
-        raise ModelError(f"{folder} is not a model in the diffusers layout: it has no {missing}.") from error
+        what = f"is not a model in the diffusers layout: it has no {missing}"
+        raise ModelError(f"“{called(folder)}” {what}.") from error
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path} can't be read: {error}.") from error
+        raise ModelError(f"{file} can't be read: {reason_of(error, folder)}.") from error
     if not isinstance(content, dict):
-        raise ModelError(f"{path} can't be read: it is not a JSON object.")
+        raise ModelError(f"{file} can't be read: it is not a JSON object.")
     return cast("dict[str, Any]", content)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
+from generation.concepts.slots import bytes_per_rank
 from generation.forward import BUCKETS, call_unet, made_up_inputs
 from generation.layout import ModelError
 from generation.live_bytes import on_meta, peak_bytes, weight_bytes
@@ -23,8 +24,28 @@ RESERVED: Final = GIB
 """For the CUDA context, the display, cuDNN's workspaces and what the allocator can't use."""
 _ENOUGH_ROWS: Final = 8
 """Four guided pictures: above, a step takes nearly as much longer as it has more rows."""
+_USUAL_RANKS: Final = 256
+"""Of the LoRAs in use at a time: eight of rank 32, as most are."""
+_RANKS: Final = (128, 256, 512, 1024)
+"""How many there may be at a time. The least is one file of the largest rank that a slot takes."""
+_GATHERED_BYTES: Final = GIB
 _OFFLOADS: Final = ((), ("text_encoders",), ("text_encoders", "vae"))
 """In the order of what they cost: texts are cached, every picture is decoded."""
+_ALLOCATION_FAILED: Final = (
+    "DefaultCPUAllocator",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""Where torch has no `OutOfMemoryError` of its own, the text of its RuntimeError has one of these."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Did an allocation fail, on whatever device and in whichever library of torch's?"""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _ALLOCATION_FAILED)
 
 
 class DoesNotFit(ModelError):
@@ -50,6 +71,8 @@ class Needs:
     decode: float
     decode_tiled: float
     """In tiles of half the side (see `set_tiling`), at any size."""
+    per_rank: float
+    """Of LoRA that stands ready for the UNet's layers."""
 
     def forward(self, rows: int, area: int) -> float:
         """At any size: activations grow with the area, as fused attention never holds its whole matrix."""
@@ -65,6 +88,15 @@ class Needs:
         decode += self.vae if "vae" in plan.offloaded else 0
         return resident + max(text_encoders, self.forward(plan.rows, area), decode)
 
+    @property
+    def lane(self) -> int:
+        """Of a copy of what concepts can change."""
+        return self.unet + self.text_encoders
+
+    def banks(self, ranks: int) -> float:
+        """Of `LoraSlots`: they grow by doubling, and the smaller ones are there until the larger ones are filled."""
+        return 1.5 * ranks * self.per_rank
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -76,6 +108,8 @@ class Plan:
     """Of `text_encoders` and `vae`: those that wait in the main memory between uses (see `offload`)."""
     tiled: bool = False
     """Does the VAE work in tiles?"""
+    total: float = 0.0
+    """Bytes that it was made for, before anything was on the card."""
 
 
 def make_plan(
@@ -83,7 +117,7 @@ def make_plan(
     total: float,
     area: int,
     *,
-    reserved: float = RESERVED,
+    concepts: float | None = None,
     offloads: Sequence[tuple[str, ...]] = _OFFLOADS,
     what: str = "This model",
 ) -> Plan:
@@ -91,26 +125,61 @@ def make_plan(
 
     As little as possible is offloaded or tiled for eight rows; where eight don't fit, for the most that do. For
     another size on a model that is loaded already, give its plan's `offloaded` as the only one of `offloads`.
+    `concepts` are bytes kept for them; None keeps what is usual, but not if fewer than eight rows were left.
 
     Raises:
         DoesNotFit: one sentence, with `what` needs how much.
     """
-    ways = [Plan(1, offloaded, tiled) for offloaded in offloads for tiled in (False, True)]
+
+    def kept(plan: Plan) -> float:
+        usual = needs.lane + 2 * needs.banks(_USUAL_RANKS) if plan.rows > _ENOUGH_ROWS else 0.0
+        return RESERVED + (usual if concepts is None else concepts)
+
+    ways = [Plan(1, offloaded, tiled, total) for offloaded in offloads for tiled in (False, True)]
     best: Plan | None = None
     for way in ways:
         plans = [replace(way, rows=rows) for rows in BUCKETS]
-        fitting = [plan for plan in plans if needs.at_worst(plan, area) + reserved <= total]
+        fitting = [plan for plan in plans if needs.at_worst(plan, area) + kept(plan) <= total]
         if fitting and (best is None or min(fitting[-1].rows, _ENOUGH_ROWS) > min(best.rows, _ENOUGH_ROWS)):
             best = fitting[-1]
     if best is None:
-        raise DoesNotFit(what, min(needs.at_worst(way, area) for way in ways) + reserved, total)
+        raise DoesNotFit(what, min(needs.at_worst(way, area) + kept(way) for way in ways), total)
     return best
 
 
+@dataclass(frozen=True, slots=True)
+class ConceptShare:
+    """What concepts may have of a card: the limits that `ConceptStore` takes."""
+
+    ranks: int
+    lanes: int
+    gathered_bytes: int
+
+
+def concept_share(needs: Needs, left: float) -> ConceptShare:
+    """Of the `left` bytes that neither weights nor activations need.
+
+    A lane, if the fewest ranks fit beside it; half of the rest for the LoRAs that stand ready, a quarter for what a
+    batch uses of them and a quarter for the batch after it. One file is let in always, at the reserve's cost.
+    """
+    lanes = int(left - needs.lane >= 2 * needs.banks(_RANKS[0]))
+    left -= lanes * needs.lane
+    ranks = max((ranks for ranks in _RANKS if 2 * needs.banks(ranks) <= left), default=_RANKS[0])
+    return ConceptShare(ranks, lanes, int(min(_GATHERED_BYTES, max(left, 0) / 4)))
+
+
+def share_bytes(needs: Needs, share: ConceptShare) -> float:
+    """What concepts take when all of their share is in use."""
+    return share.lanes * needs.lane + needs.banks(share.ranks) + 2 * share.gathered_bytes
+
+
 def card_bytes(device: torch.device) -> float:
-    """What this process may have of a CUDA card: what it holds and what nobody holds."""
+    """What this process may yet have of a CUDA card: what nobody holds, and what its own allocator has no use for.
+
+    What is on the card already, such as the model's own safety checker, is not in it.
+    """
     free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 # ── needs ──
@@ -138,6 +207,7 @@ def computed_needs(text_encoders: Sequence[Any], unet: Any, vae: Any, height: in
         per_row=per_row,
         decode=whole,
         decode_tiled=decode(),
+        per_rank=bytes_per_rank(unet),
     )
 
 
@@ -153,12 +223,13 @@ def measured_needs(
 ) -> Needs:
     """The same with the forward measured where the UNet is, with these two numbers of rows, workspaces included.
 
+    Never less than computed: a line through two points says little about many rows where kernels change.
     `height`×`width` are the latents that `computed` is for. Unless `peak` is given, CUDA's allocator measures.
     """
     device = next(unet.parameters()).device
     run = _forward_of(unet, device, height, width, tokens)
     base, per_row = _line(run, peak or (lambda call: _cuda_peak(call, device)), rows)
-    return replace(computed, base=base, per_row=per_row)
+    return replace(computed, base=max(base, computed.base), per_row=max(per_row, computed.per_row))
 
 
 def set_tiling(vae: Any, latent_size: tuple[int, int], *, tiled: bool) -> None:

@@ -6,6 +6,7 @@ so is code that comes with a repository.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,7 @@ import torch
 
 from generation.defaults import defaults_of, networks_say, read_atelier_file
 from generation.families.guidance import guidance_embedding
-from generation.layout import ModelError, folder_layout
+from generation.layout import ModelError, called, folder_layout
 from generation.memory import card_bytes, computed_needs, make_plan
 from generation.own_check import OwnCheck, load_own_check
 from generation.parts import load_parts, no_remarks, weights_hash
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from generation.parts import Parts
 
     Report = Callable[[str, float | None], None]
+
+logger = logging.getLogger(__name__)
 
 BUNDLED: Final = "bundled"
 _BUNDLED_FOLDER: Final = Path(__file__).parent / "bundled"
@@ -122,7 +125,8 @@ def load_model(
     chosen = _device(device)
     kind = _dtype(dtype, chosen)
     half = kind != torch.float32
-    path = Path(source).expanduser()
+    path = Path(source).expanduser().absolute()
+    logger.info("loading %s", source)  # in full: sentences and names have the last part of a path only
     if path.is_file():
         from generation.single_file import load_single_file, settings_file  # noqa: PLC0415 (diffusers' pipelines)
 
@@ -132,11 +136,11 @@ def load_model(
     else:
         folder = _folder(source, half_precision=half, own_check=own_check, report=report)
         atelier = read_atelier_file(folder / "atelier.json")
-        parts = load_parts(folder, folder_layout(folder, source), kind, report)
+        parts = load_parts(folder, folder_layout(folder), kind, report)
         checker = load_own_check(folder, chosen, kind) if own_check else None
-        name = path.absolute().name if folder == path else source
+        name = called(path) if folder == path else source
     scheduler_config = corrected_config(parts.scheduler_config)
-    _check_fit(source, parts, scheduler_config)
+    _check_fit(name, parts, scheduler_config)
     _upcast_vae(parts, kind)
     networks = (*parts.text_encoders, parts.unet, parts.vae)
     factor = _scale_factor(parts.vae)
@@ -144,7 +148,7 @@ def load_model(
     memory = _memory(parts, chosen, (defaults.height // factor, defaults.width // factor), name)
     _place(parts, chosen, () if memory is None else memory.plan.offloaded)
     info = ModelInfo(
-        name=atelier.name or (source if source != BUNDLED else "Atelier bundled"),
+        name=atelier.name or (name if source != BUNDLED else "Atelier bundled"),
         source=source,
         family=parts.family.name,
         hash=parts.hash,
@@ -180,14 +184,14 @@ def _folder(source: str, *, half_precision: bool, own_check: bool, report: Repor
         if not (_BUNDLED_FOLDER / "model_index.json").is_file():
             raise ModelError("The bundled model is not in this installation; choose a folder or a hub id instead.")
         return _BUNDLED_FOLDER
-    path = Path(source).expanduser()
+    path = Path(source).expanduser().absolute()
     if path.is_dir():
         return path
     from generation.hub import download, is_hub_id  # noqa: PLC0415 (no HTTP client where there is a folder)
 
     if not is_hub_id(source):
         allowed = "give “bundled”, a model's folder or .safetensors file, or a hub id such as organisation/name"
-        raise ModelError(f"There is no model at “{source}”; {allowed}.")
+        raise ModelError(f"There is no model at “{called(path)}”; {allowed}.")
     return download(source, half_precision=half_precision, own_check=own_check, report=report)
 
 
@@ -217,17 +221,17 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     return kinds[name]
 
 
-def _check_fit(source: str, parts: Parts, scheduler_config: dict[str, Any]) -> None:
+def _check_fit(name: str, parts: Parts, scheduler_config: dict[str, Any]) -> None:
     unet, vae = parts.unet.config, parts.vae.config
     if unet.in_channels != vae.latent_channels:
         what = f"its UNet reads {unet.in_channels} channels and its VAE makes {vae.latent_channels}"
-        raise ModelError(f"“{source}” is not a text-to-image model: {what}.")
+        raise ModelError(f"“{name}” is not a text-to-image model: {what}.")
     misfit = parts.family.misfit(unet, [encoder.config for encoder in parts.text_encoders])
     if misfit is not None:
-        raise ModelError(f"“{source}” can't be drawn with: {misfit}.")
+        raise ModelError(f"“{name}” can't be drawn with: {misfit}.")
     prediction_type = scheduler_config.get("prediction_type", "epsilon")
     if prediction_type not in _PREDICTION_TYPES:
-        raise ModelError(f"“{source}” predicts “{prediction_type}”; only {', '.join(_PREDICTION_TYPES)} work.")
+        raise ModelError(f"“{name}” predicts “{prediction_type}”; only {', '.join(_PREDICTION_TYPES)} work.")
 
 
 def _upcast_vae(parts: Parts, dtype: torch.dtype) -> None:

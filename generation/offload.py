@@ -34,9 +34,9 @@ class Offload:
     def using(self, name: str) -> Generator[None]:
         """The part is on the device inside of the block. Nothing happens for parts that are not offloaded."""
         homes = self._homes.get(name, [])
-        for tensor, home in homes:
-            tensor.data = home.to(self._device)
-        try:
+        try:  # also around the moves: memory may run out half way
+            for tensor, home in homes:
+                tensor.data = home.to(self._device)
             yield
         finally:
             self._send_home(name)

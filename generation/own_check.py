@@ -9,7 +9,7 @@ import torch
 from diffusers.pipelines.stable_diffusion import safety_checker
 from transformers import CLIPImageProcessorPil  # the one that does not need torchvision
 
-from generation.layout import CHECKER, ModelError, declares_checker
+from generation.layout import CHECKER, ModelError, called, declares_checker, reason_of
 from generation.parts import load_part
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def load_own_check(folder: Path, device: torch.device, dtype: torch.dtype) -> Ow
     try:
         processor = CLIPImageProcessorPil.from_pretrained(folder / "feature_extractor", local_files_only=True)
     except Exception as error:  # transformers raises about anything here
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"The feature extractor in {folder} can't be loaded: {reason}") from error
+        reason = reason_of(error, folder)
+        raise ModelError(f"The feature extractor of “{called(folder)}” can't be loaded: {reason}") from error
     return OwnCheck(checker, processor)
 
 

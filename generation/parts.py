@@ -15,7 +15,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from generation.layout import ModelError, folder_layout, weight_folders, weight_variant
+from generation.layout import ModelError, called, folder_layout, reason_of, weight_folders, weight_variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -70,7 +70,7 @@ def load_parts(
         networks[part] = load_part(_CLASSES[classes[part]], folder, part, dtype)
     encoders = tuple(networks[text.encoder] for text in family.text_parts)
     tokenizers = tuple(
-        load_tokenizer(folder / text.tokenizer, encoder)
+        load_tokenizer(folder, text.tokenizer, encoder)
         for text, encoder in zip(family.text_parts, encoders, strict=True)
     )
     report("checking the weights", None)
@@ -97,12 +97,13 @@ def weights_hash(folder: Path, *, prefer_fp16: bool = False) -> str:
     return total.hexdigest()
 
 
-def load_tokenizer(folder: Path, encoder: Any) -> CLIPTokenizer:
+def load_tokenizer(folder: Path, part: str, encoder: Any) -> CLIPTokenizer:
     """The tokenizer, cut to as many places as its text encoder has."""
     try:
-        tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer: Any = CLIPTokenizer.from_pretrained(folder / part, local_files_only=True)
     except Exception as error:  # as below
-        raise ModelError(f"The tokenizer in {folder} can't be loaded: {error}") from error
+        reason = reason_of(error, folder)
+        raise ModelError(f"The {part.replace('_', ' ')} of “{called(folder)}” can't be loaded: {reason}") from error
     tokenizer.model_max_length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
     return tokenizer
 
@@ -122,11 +123,11 @@ def load_part(part_class: Any, folder: Path, part: str, dtype: torch.dtype) -> A
                 **{_DTYPE_ARGUMENT[part]: dtype},
             )
     except Exception as error:  # safetensors, diffusers and transformers raise about anything here
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"The {part.replace('_', ' ')} in {folder} can't be loaded: {reason}") from error
+        reason = reason_of(error, folder)
+        raise ModelError(f"The {part.replace('_', ' ')} of “{called(folder)}” can't be loaded: {reason}") from error
     if loaded["missing_keys"]:
         example = sorted(loaded["missing_keys"])[0]
-        raise ModelError(f"The weights of the {part.replace('_', ' ')} in {folder} lack {example}.")
+        raise ModelError(f"The weights of the {part.replace('_', ' ')} of “{called(folder)}” lack {example}.")
     return network.eval().requires_grad_(False)
 
 

@@ -69,7 +69,7 @@ class OwnCourse:
         self._timesteps = select_timesteps(self._scheduler, steps, strength, device)
         self._options = step_options(self._scheduler, [generator])
         self.rows = np.zeros((len(self._timesteps), _NUMBERS))
-        self.rows[:, 0] = self._timesteps.double().cpu().numpy()
+        self.rows[:, 0] = self._timesteps.cpu().double().numpy()
 
     def draws_noise(self, evaluation: int) -> bool:
         del evaluation

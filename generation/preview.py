@@ -55,6 +55,10 @@ class Previewer:
         self._model = model
         self._map: PreviewMap | None = None
 
+    @property
+    def ready(self) -> bool:
+        return self._map is not None
+
     def prepare(self) -> None:
         """Fit the map now, where nobody waits; else the first `draw` does it."""
         if self._map is None:
@@ -88,7 +92,7 @@ def fit_preview_map(model: LoadedModel) -> PreviewMap:
         picture = dead_leaves(_FIT_SIDE * factor, generator)
         encoded: Any = vae.encode(picture.to(model.device, next(vae.parameters()).dtype))
         latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-        scaled = (latents * model.vae_config.scaling_factor).double().cpu()
+        scaled = (latents * model.vae_config.scaling_factor).cpu().double()  # MPS has no float64
         padded = functional.pad(scaled, [_KERNEL // 2] * 4, mode="replicate")
         features.append(functional.unfold(padded, _KERNEL)[0].T)
         small = functional.avg_pool2d(picture.double(), factor // subpixels)

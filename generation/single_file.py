@@ -24,7 +24,7 @@ import diffusers
 from generation.checkpoint import Checkpoint, inspect
 from generation.defaults import words
 from generation.families import family_of
-from generation.layout import ModelError
+from generation.layout import ModelError, called, reason_of
 from generation.parts import Parts, no_progress_bars, no_remarks
 from generation.vocabulary import clip_tokenizer
 
@@ -106,24 +106,24 @@ def _load(path: Path, pipeline: Any, folder: Path, dtype: torch.dtype, tokenizer
                 str(path), config=str(folder), local_files_only=True, dtype=dtype, **tokenizers
             )
     except (NotImplementedError, KeyError) as error:  # a network without values (“meta tensor”), or a name not found
-        raise ModelError(f"“{path}” lacks some of the weights of {folder.name}.") from error
+        raise ModelError(f"“{called(path)}” lacks some of the weights of {folder.name}.") from error
     except Exception as error:  # safetensors, diffusers and transformers raise about anything here
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"“{path}” can't be loaded as {folder.name}: {reason}") from error
+        reason = reason_of(error, path, folder)
+        raise ModelError(f"“{called(path)}” can't be loaded as {folder.name}: {reason}") from error
 
 
 def _check_width(path: Path, checkpoint: Checkpoint, expected: int) -> None:
     width = next(shape[-1] for name, shape in checkpoint.shapes.items() if name.endswith("attn2.to_k.weight"))
     if width != expected:
         what = f"its UNet reads text of width {width} instead of {expected}"
-        raise ModelError(f"“{path}” looks like {checkpoint.config} but is none: {what}.")
+        raise ModelError(f"“{called(path)}” looks like {checkpoint.config} but is none: {what}.")
 
 
 def _check_complete(path: Path, part: str, network: Any) -> None:
     """diffusers leaves weights that the file lacks without values."""
     lacking = next((name for name, weight in network.named_parameters() if weight.is_meta), None)
     if lacking is not None:
-        raise ModelError(f"The weights of the {part.replace('_', ' ')} in “{path}” lack {lacking}.")
+        raise ModelError(f"The weights of the {part.replace('_', ' ')} in “{called(path)}” lack {lacking}.")
     network.eval().requires_grad_(False)
 
 

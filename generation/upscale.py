@@ -1,7 +1,7 @@
 """A picture at twice its size: drawn over by the model at low strength, or resampled where it can't do that.
 
 The first keeps the composition and adds detail of the larger size; it is an ordinary image-to-image request, so
-it shares the batch with everything else. Light: the bot process uses it without torch.
+it shares the batch with everything else. Light, so that the bot process can use it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 from generation import limits
-from generation.request import ImageRequest
+from generation.request import ImageRequest, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,35 +35,35 @@ def upscale_request(
     """What draws the picture at `image_path`, made after `recipe`, at twice its width and height.
 
     Prompts, guidance, seed and sampler are the recipe's; `concepts` are those of the recipe that may be used
-    now. None where this model can't do it (use `resample`): the size is too large or doesn't fit, or its
-    `upscale_strength` is 0.
+    now. None where this model can't do it (use `resample`): the size is too large or doesn't fit, its
+    `upscale_strength` is 0, or the recipe is another program's and out of range here.
     """
     strength = defaults.upscale_strength
-    width, height = recipe.width * FACTOR, recipe.height * FACTOR
-    if strength <= 0 or not _can_draw(width, height, defaults):
+    if strength <= 0:
         return None
+    choice = limits.SCHEDULERS.get(recipe.scheduler)
+    most = limits.INFERENCE_STEPS[1] if choice is None else choice.max_steps
     least = math.ceil(_EVALUATIONS / strength)
-    return ImageRequest(
-        prompt=recipe.prompt,
-        negative_prompt=recipe.negative_prompt,
-        guidance_scale=recipe.guidance_scale,
-        num_inference_steps=min(max(recipe.num_inference_steps, least), limits.INFERENCE_STEPS[1]),
-        seed=recipe.seed,
-        width=width,
-        height=height,
-        init_image=image_path,
-        strength=strength,
-        scheduler=recipe.scheduler if recipe.scheduler in limits.SCHEDULERS else None,
-        clip_skip=recipe.clip_skip,
-        concepts=list(concepts),
-    )
+    try:
+        request = ImageRequest(
+            prompt=recipe.prompt,
+            negative_prompt=recipe.negative_prompt,
+            guidance_scale=recipe.guidance_scale,
+            num_inference_steps=min(max(recipe.num_inference_steps, least), most),
+            seed=recipe.seed,
+            width=recipe.width * FACTOR,
+            height=recipe.height * FACTOR,
+            init_image=image_path,
+            strength=strength,
+            scheduler=None if choice is None else recipe.scheduler,
+            clip_skip=recipe.clip_skip,
+            concepts=list(concepts),
+        )
+        return request.with_defaults(defaults)
+    except InvalidRequest:
+        return None
 
 
 def resample(image: Image.Image) -> Image.Image:
     """Twice the width and height by Lanczos' filter: nothing new, nothing lost."""
     return image.resize((image.width * FACTOR, image.height * FACTOR), Image.Resampling.LANCZOS)
-
-
-def _can_draw(width: int, height: int, defaults: ModelDefaults) -> bool:
-    sides_fit = all(side <= limits.SIDE[1] and side % defaults.size_multiple == 0 for side in (width, height))
-    return sides_fit and width * height <= defaults.max_pixels

@@ -48,6 +48,7 @@ class Engine(Protocol):
     def step(self) -> list[events.Event]: ...
     def cancel(self, request_id: str) -> bool: ...
     def preview(self, request_id: str) -> Image.Image | None: ...
+    def holds(self, request_id: str) -> bool: ...
 
 
 class CheckFailed(Exception):
@@ -125,7 +126,9 @@ class DrawingLoop:
             happened = self._engine.step()
         except Exception:
             log.exception("the engine failed")
-            for request_id in list(self._drawings):
+            # It let go of those that the fault struck. If it holds all of them still, it would fail again and again.
+            struck = [request_id for request_id in self._drawings if not self._engine.holds(request_id)]
+            for request_id in struck or list(self._drawings):
                 self._engine.cancel(request_id)
                 self._fail(request_id, INTERNAL_ERROR)
             return

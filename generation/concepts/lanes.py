@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from generation.concepts.merging import merged_copies
+from generation.concepts.merging import Merging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +31,10 @@ class Lanes:
     """At most `limit` copies at a time. One that nobody uses stays until its place is needed."""
 
     def __init__(self, model: LoadedModel, executor: Executor, limit: int) -> None:
-        if limit < 1:
-            raise ValueError(f"lanes must be at least 1, not {limit}")
-        self._model, self._executor, self._limit = model, executor, limit
+        if limit < 0:
+            raise ValueError(f"lanes must not be negative, but {limit} is")
+        self._executor, self.limit = executor, limit
+        self._merging = Merging(model)
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         """Least recently used first."""
 
@@ -49,7 +50,7 @@ class Lanes:
             self._lanes.pop(key, None)
             if not self._make_room():
                 return None
-            job = self._executor.submit(merged_copies, self._model, list(concepts))
+            job = self._executor.submit(self._merging.merged_copies, list(concepts))
             lane = self._lanes[key] = Lane(key, frozenset(file.sha256 for file, _ in concepts), job)
         lane.users += 1
         lane.forgotten = False
@@ -76,7 +77,7 @@ class Lanes:
 
     def _make_room(self) -> bool:
         idle = [key for key, lane in self._lanes.items() if not lane.users and lane.job.done()]
-        if len(self._lanes) >= self._limit:
+        if len(self._lanes) >= self.limit:
             if not idle:
                 return False
             del self._lanes[idle[0]]

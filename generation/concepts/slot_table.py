@@ -53,6 +53,10 @@ class SlotTable:
             self._entries[sha256].forgotten = False
         return [self._entries[file.sha256].slot for file in files]
 
+    def too_large(self, files: Sequence[LoraFile]) -> bool:
+        """Would they not fit even if nobody else had any?"""
+        return sum({file.sha256: file.rank for file in files}.values()) > self._ranks
+
     def release(self, slots: Sequence[int]) -> None:
         """Undo one `take`."""
         for sha256, entry in list(self._entries.items()):
@@ -81,12 +85,12 @@ class SlotTable:
 
 
 def check_sizes(slots: int, ranks: int, max_rank: int) -> None:
-    """One request must fit when it is alone, or it would wait for ever.
+    """There must be room for all files of one request, and for the largest of files.
 
     Raises:
-        ValueError: it would not.
+        ValueError: there is not.
     """
     if slots < POSITIONS:
         raise ValueError(f"slots must be at least {POSITIONS}, not {slots}")
-    if ranks < POSITIONS * max_rank:
-        raise ValueError(f"ranks must be at least {POSITIONS * max_rank}, not {ranks}")
+    if ranks < max_rank:
+        raise ValueError(f"ranks must be at least {max_rank}, not {ranks}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch import nn
 
 from generation.concepts.row_layers import reversed_kernel, row_layers
 
@@ -30,16 +31,30 @@ POSITIONS: Final = 4
 """How many slots a row can use."""
 _RANKS: Final = (8, 16, 32, 64, 128, 256, 512)
 """Rows are filled up to one of these sums of ranks: few shapes to compile for."""
-_FIRST_UNITS: Final = 64
+_FIRST_UNITS: Final = 65
+"""64 ranks and unit 0."""
 _GATHERED_BYTES: Final = 1 << 30
-"""Above, rows are computed one by one, each with as many ranks as it has: one member's four files of rank 128 must
-not make everybody's rows as long."""
 _ALIGNED: Final = 16
 """Elements: layers begin where matrix products read fastest."""
 
 _Use = tuple[tuple[int, float], ...]
 """What one row uses: slots and weights."""
 _Factors = tuple["Tensor", "Tensor"]
+
+
+def bytes_per_rank(unet: nn.Module) -> int:
+    """Of the banks of a UNet, at most: of a file that changes every layer which can be changed."""
+    size = 0
+    for module in unet.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            positions = module.weight[0, 0].numel()
+            columns = positions * _aligned(module.weight.shape[1]) + _aligned(len(module.weight))
+            size += columns * module.weight.element_size()
+    return size
+
+
+def _aligned(width: int) -> int:
+    return -(-width // _ALIGNED) * _ALIGNED
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +80,10 @@ class _Bank:
         for name, width in widths.items():
             if name not in self.columns:
                 self.columns[name] = slice(end, end + width)
-                end += -(-width // _ALIGNED) * _ALIGNED
+                end += _aligned(width)
         capacity = max(held, _FIRST_UNITS)
         while capacity < units:
-            capacity *= 2
+            capacity = 2 * capacity - 1
         if (capacity, end) != (held, self.values.shape[2]):
             grown = self.values.new_zeros(capacity, positions, end)
             grown[:held, :, : self.values.shape[2]] = self.values
@@ -98,10 +113,16 @@ class LoraSlots:
     With `reproducible` a row's numbers do not depend on who its neighbours are: rows are computed one by one, because
     a matrix product's sums depend on the number of ranks, and that on the neighbours' (measured: always). Without
     it they depend on that number alone.
+
+    Rows are computed one by one, too, each with as many ranks as it has, where the batch would gather more than
+    `gathered_bytes`: one member's four files of rank 128 must not make everybody's rows as long.
     """
 
-    def __init__(self, unet: Any, slots: int = 16, *, reproducible: bool = False) -> None:
+    def __init__(
+        self, unet: Any, slots: int = 16, *, gathered_bytes: int = _GATHERED_BYTES, reproducible: bool = False
+    ) -> None:
         self.slots = slots
+        self._gathered_bytes = gathered_bytes
         self.graph_key: tuple[int, ...] | None = ()
         """What a graph that is compiled or captured for the present routing depends on: () for the plain network,
         else rows, ranks and a number for the set of layers; None for rows one by one, which is no case for it."""
@@ -192,7 +213,7 @@ class LoraSlots:
         ranks = max(self._ranks(use) for use in uses)
         rows = 1 << (len(uses) - 1).bit_length()
         size = sum(bank.bytes_for(rows * ranks) for bank in (*self._downs_of(layers), self._ups))
-        if self._reproducible or size > _GATHERED_BYTES:
+        if self._reproducible or size > self._gathered_bytes:
             self.graph_key = None
             self._placed = self._row_by_row(uses, layers)
             return

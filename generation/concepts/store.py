@@ -10,14 +10,13 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
-
 from generation.concepts.file_cache import FileCache
 from generation.concepts.files import MAX_SLOT_RANK, ConceptRefused, LoraFile, MergedFile, TextualInversionFile
 from generation.concepts.lanes import Lanes
 from generation.concepts.slot_table import SlotTable, check_sizes
 from generation.concepts.slots import POSITIONS, LoraSlots
 from generation.concepts.text import TextConcepts
+from generation.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +73,10 @@ class ConceptStore:
     """Concepts for one model.
 
     `slots` LoRAs with at most `ranks` ranks in total share the batch, `lanes` merged copies of the networks stand
-    beside it, and files of up to `file_bytes` stay in memory as read. `reproducible`: see `LoraSlots`.
+    beside it, and files of up to `file_bytes` stay in memory as read. What could not be used even by a request that
+    is alone is refused. `gathered_bytes`, `reproducible`: see `LoraSlots`.
+
+    To be made in the engine's thread, when what is offloaded has left the card (see `Merging`).
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class ConceptStore:
         slots: int = 16,
         ranks: int = 1024,
         lanes: int = 1,
+        gathered_bytes: int = 1 << 30,
         file_bytes: int = 1 << 30,
         reproducible: bool = False,
     ) -> None:
@@ -92,7 +95,7 @@ class ConceptStore:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="concepts")
         self._files = FileCache(model, self._executor, file_bytes)
         self._lanes = Lanes(model, self._executor, lanes)
-        self.lora_slots = LoraSlots(model.unet, slots, reproducible=reproducible)
+        self.lora_slots = LoraSlots(model.unet, slots, gathered_bytes=gathered_bytes, reproducible=reproducible)
         self._table = SlotTable(self.lora_slots, ranks)
 
     def begin(self, uses: Sequence[ConceptUse]) -> Ticket:
@@ -114,7 +117,9 @@ class ConceptStore:
             return None
         try:
             return self._place(ticket)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             ticket.refused = ConceptRefused(_NO_MEMORY)
             raise ticket.refused from error
 
@@ -164,7 +169,10 @@ class ConceptStore:
         in_unet = [(use, file) for use, file in loras if file.unet]
         if len(in_unet) > POSITIONS or any(isinstance(file, MergedFile) and use.weight for use, file in used):
             return self._place_merged(ticket, used)
-        slots = self._table.take([file for _, file in in_unet])
+        files = [file for _, file in in_unet]
+        if self._table.too_large(files):
+            raise ConceptRefused(_NO_MEMORY)
+        slots = self._table.take(files)
         if slots is None:
             return None
         text = self._text(used, self._model.text_encoders, loras, "")
@@ -172,6 +180,8 @@ class ConceptStore:
         return Placement("", self._model.unet, _four_slots(slots), _four_weights(weights), text, _told(used))
 
     def _place_merged(self, ticket: Ticket, used: Sequence[Used]) -> Placement | None:
+        if not self._lanes.limit:
+            raise ConceptRefused(_NO_MEMORY)
         ticket.needs_lane = True
         if ticket.lane is None:
             merging = [

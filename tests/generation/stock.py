@@ -94,7 +94,7 @@ def together(
             name = next(iter(coming))
             engine.admit(name, coming.pop(name))
             drawings[name] = engine._drawings[name]
-            while not all(ticket.ready() for ticket in engine._tickets.values()):
+            while not all(ticket.ready() for ticket in engine._between._tickets.values()):
                 time.sleep(0.001)  # so that it doesn't depend on the machine who shares a batch with whom
         events += engine.step()
         step += 1

@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from generation import batch as batch_module
+from generation.batch import Batch
 from generation.engine import Engine
 from generation.events import Cancelled, Event, Failed, Finished, ImageReady, Progress
 from generation.model import LoadedModel
@@ -272,18 +274,16 @@ def test_reproducible_keeps_to_its_threads(tiny_model: LoadedModel) -> None:
 
 # ── whatever comes, in whatever order ──
 
-SCHEDULERS_WITH_EVALUATIONS = {"ddim": 0, "euler_a": 0, "heun": 1, "pndm": 2}
-"""What the stock pipelines do for n steps: n evaluations, Heun 2n − 1, PNDM (without Runge-Kutta) n + 1."""
-
 
 def stock_evaluations(scheduler: str, steps: int) -> int:
+    """What the stock pipelines do for n steps: n evaluations, Heun 2n − 1, PNDM (without Runge-Kutta) n + 1."""
     return {"ddim": steps, "euler_a": steps, "heun": 2 * steps - 1, "pndm": steps + 1}[scheduler]
 
 
 arrivals = st.lists(
     st.tuples(
         st.integers(0, 25),  # after how many steps
-        st.sampled_from(list(SCHEDULERS_WITH_EVALUATIONS)),
+        st.sampled_from(["ddim", "euler_a", "heun", "pndm"]),
         st.integers(2, 6),  # steps
         st.integers(1, 3),  # count
         st.sampled_from([1.0, 7.5]),
@@ -340,3 +340,80 @@ def test_every_request_ends_exactly_once_with_the_stock_evaluations(
     assert least <= evaluated <= most
     if finished == set(asked):
         assert evaluated == least
+
+
+def test_memory_that_was_short_for_a_moment_is_used_again(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "_STEPS_TO_RECOVER", 3)
+    engine = Engine(tiny_model)
+    engine.admit("a", request(num_inference_steps=12, count=4))
+    with memory_for(tiny_model, 2):
+        engine.step()
+        engine.step()
+    with forwards(tiny_model) as shapes:
+        run(engine)
+    assert shapes[0][0] == 2
+    assert shapes[-1][0] == 8
+
+
+def test_memory_that_ends_in_the_update_fails_all_whose_noise_is_drawn(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To go on they would need the noise once more: another picture than they asked for."""
+
+    def no_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine = Engine(tiny_model)
+    for key in ("a", "b"):
+        engine.admit(key, request(scheduler="euler_a"))
+    engine.step()
+    engine.step()
+    with monkeypatch.context() as broken:
+        broken.setattr(Batch, "_advance", no_memory)
+        events = engine.step()
+    assert [(type(event), event.request_id) for event in events] == [(Failed, "a"), (Failed, "b")]
+    engine.admit("c", request())
+    assert isinstance(run(engine)[-1], Finished)
+
+
+def test_a_picture_that_cannot_be_decoded_in_one_piece_is_decoded_in_tiles(tiny_model: LoadedModel) -> None:
+    """As the stock VAE does it with tiling on, and none of the others' pictures is in tiles afterwards."""
+    asked = {"width": 128, "height": 128, "count": 2, "num_inference_steps": 2}
+    whole = pictures(run_one(Engine(tiny_model), **asked))
+    calls: list[tuple[int, ...]] = []
+
+    def check(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        calls.append(tuple(inputs[0].shape[2:]))
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = tiny_model.vae.decoder.register_forward_pre_hook(check)
+    events = run_one(Engine(tiny_model), **asked)
+    handle.remove()
+    assert isinstance(events[-1], Finished)
+    drawn = pictures(events)
+    assert calls[0] == calls[-1] == (16, 16)
+    assert len(calls) > 3
+    assert max(max(call) for call in calls[1:-1]) < 16
+    assert_close(drawn["a", 1], whole["a", 1])
+    assert not tiny_model.vae.use_tiling
+
+
+def test_many_prompts_are_encoded_two_texts_at_a_time(tiny_model: LoadedModel) -> None:
+    prompts = [f"a red apple {k}" for k in range(5)]
+    engine = Engine(tiny_model)
+    engine.admit("waiting", request(num_inference_steps=30))
+    engine.step()
+    engine.step()
+    calls: list[str] = []
+    handles = [
+        tiny_model.unet.register_forward_pre_hook(lambda *_: calls.append("u")),
+        tiny_model.text_encoders[0].register_forward_pre_hook(lambda *_: calls.append("t")),
+    ]
+    engine.admit("many", request(prompt=prompts, negative_prompt="blue"))
+    run(engine)
+    for handle in handles:
+        handle.remove()
+    assert "".join(calls).startswith("ttuttuttu")

@@ -13,7 +13,7 @@ from diffusers.configuration_utils import FrozenDict
 
 from generation.concepts.files import LoraFile, LoraLayer
 from generation.concepts.slots import LoraSlots
-from generation.forward import Forward, next_bucket
+from generation.forward import BUCKETS, Forward, warm_buckets
 from generation.model import LoadedModel
 
 # Inductor's own modules use what torch itself has deprecated.
@@ -88,15 +88,31 @@ class Recording:
         return counted
 
 
-def test_buckets() -> None:
-    assert [next_bucket(rows) for rows in (1, 2, 3, 4, 5, 8, 9, 17, 32)] == [1, 2, 4, 4, 8, 8, 16, 32, 32]
-    with pytest.raises(ValueError, match="rows must be at most 32, not 33"):
-        next_bucket(33)
+def test_a_lone_picture_is_what_is_compiled_first() -> None:
+    assert warm_buckets(guided=True)[0] == 2
+    assert warm_buckets(guided=False)[0] == 1
+    for guided in (True, False):
+        assert set(warm_buckets(guided=guided)) <= set(BUCKETS)
+
+
+def test_the_smallest_ready_bucket_that_is_not_mostly_padding() -> None:
+    compiler = Recording()
+    network = Small()
+    forward = Forward(network, CPU, torch.float32, compile=True, backend=compiler)
+    forward.warm_up(8, 8, TOKENS, buckets=(2, 8, 16))
+    assert forward.wait_until_warm(60)
+    ran: dict[int, list[int]] = {}
+    for rows in (1, 2, 3, 4, 5, 8, 9, 16, 17, 33):
+        compiler.rows.clear()
+        assert torch.allclose(forward(*inputs(rows)), network(*inputs(rows)[:2])[0], atol=1e-3)
+        ran[rows] = list(compiler.rows)
+    eager: list[int] = []
+    assert ran == {1: [2], 2: [2], 3: eager, 4: [8], 5: [8], 8: [8], 9: [16], 16: [16], 17: eager, 33: eager}
 
 
 def test_plain_on_a_cpu(unet: UNet2DConditionModel) -> None:
     forward = Forward(unet, CPU, torch.float32)
-    forward.warm_up(8, 8, TOKENS)
+    forward.warm_up(8, 8, TOKENS, buckets=(2,))
     assert forward.warm
     assert not forward.ready(2, 8, 8)
     for rows in (1, 3):
@@ -108,9 +124,8 @@ def test_pinned_evaluations_all_have_the_same_rows(unet: UNet2DConditionModel) -
     handle = unet.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     forward = Forward(unet, CPU, torch.float32, compile=True)
     forward.pin(4)
-    forward.warm_up(8, 8, TOKENS)
+    forward.warm_up(8, 8, TOKENS, buckets=(2,))
     assert forward.warm, "what is compiled depends on the clock"
-    assert forward.buckets() == (4,)
     sample, timesteps, hidden = inputs(4)
     together = forward(sample, timesteps, hidden)
     for row in range(4):
@@ -169,10 +184,14 @@ def test_eager_serves_until_compiled_and_says_the_same() -> None:
     slots = torch.ones((2, 4), dtype=torch.long)
     forward(sample, timesteps, hidden, slots=slots, weights=slots.float())
     assert routed[-1] is slots, "rows with slots are eager: the compiled twin is never routed"
-    forward(*inputs(8))
+    forward(*inputs(8))  # more than are ready
     forward(torch.cat([sample, sample], dim=3), timesteps, hidden)
     forward(sample, timesteps, torch.cat([hidden, hidden], dim=1))
     assert compiler.rows == [], "nor is anything that was not compiled"
+    none = torch.zeros((2, 4), dtype=torch.long)
+    forward(sample, timesteps, hidden, slots=none, weights=none.float())
+    assert compiler.rows == [2], "rows of a batch in which others have slots"
+    compiler.rows.clear()
     unet.conv_out.bias += 1
     assert torch.allclose(forward(*inputs(2)), stock(unet, 2), atol=1e-5), "the twin shares the weights"
     assert compiler.rows == [2]
@@ -229,9 +248,9 @@ def test_where_compiling_fails_eager_goes_on(fault: str, caplog: pytest.LogCaptu
     network = Small()
     forward = Forward(network, CPU, torch.float32, compile=True, backend=compiler)
     with caplog.at_level(logging.WARNING):
-        forward.warm_up(8, 8, TOKENS)
+        forward.warm_up(8, 8, TOKENS, buckets=(2, 4))
         assert forward.wait_until_warm(60)
-        forward.warm_up(8, 8, TOKENS)  # not tried again
+        forward.warm_up(8, 8, TOKENS, buckets=(2,))  # not tried again
         assert forward.warm
     assert len(caplog.records) == 1
     assert not forward.ready(2, 8, 8)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -24,11 +25,12 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
 
 
-def refused(source: object) -> str:
+def refused(source: str | Path) -> str:
     with pytest.raises(ModelError) as caught:
         load_model(str(source), device="cpu")
     sentence = str(caught.value)
     assert "\n" not in sentence
+    assert str(Path(source).parent.absolute()) not in sentence, "where things lie here is nobody's business"
     return sentence
 
 
@@ -39,7 +41,7 @@ def edit(path: Path, **changes: object) -> None:
 
 def test_what_is_known_about_a_model(tiny_model: LoadedModel, tiny_v_model: LoadedModel, tiny_folder: Path) -> None:
     info = tiny_model.info
-    assert (info.name, info.source) == (str(tiny_folder), str(tiny_folder))
+    assert (info.name, info.source) == (tiny_folder.name, str(tiny_folder))
     assert (info.family, info.prediction_type, info.scheduler) == ("stable-diffusion", "epsilon", "ddim")
     assert (info.defaults.width, info.defaults.height, info.defaults.size_multiple) == (64, 64, 16)
     assert info.defaults.max_pixels == 128 * 128
@@ -124,7 +126,7 @@ def test_half_precision_draws(tiny_folder: Path, dtype: str) -> None:
 
 
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
-    assert refused("/nowhere/at/all").startswith("There is no model at “/nowhere/at/all”; give “bundled”")
+    assert refused("/nowhere/at/all").startswith("There is no model at “all”; give “bundled”")
     assert "There is no model at" in refused("./nowhere")
     assert "it has no model_index.json" in refused(tmp_path)
     single = tmp_path / "model.safetensors"
@@ -132,10 +134,31 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     assert "can't be read as a safetensors file" in refused(single)
 
 
+@pytest.mark.parametrize(
+    "file", ["unet/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer/tokenizer_config.json"]
+)
+def test_what_libraries_say_is_told_without_where(folder: Path, file: str) -> None:
+    (folder / file).write_text("{")
+    assert folder.name in refused(folder)
+
+
+def test_the_log_keeps_where_a_model_lies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "generation.model"):
+        refused(tmp_path / "nothing")
+    assert f"loading {tmp_path}/nothing" in caplog.messages
+
+
+def test_the_place_it_stands_in_has_a_name(
+    tiny_folder: Path, tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_folder)
+    assert load_model(".", device="cpu").info.name == tiny_model.info.name
+
+
 def test_another_kind_of_pipeline(folder: Path) -> None:
     edit(folder / "model_index.json", _class_name="StableDiffusion3Pipeline", unet=None)
     kind = "is not a Stable Diffusion 1.x, 2.x or XL model (StableDiffusion3Pipeline)"
-    assert refused(folder) == f"“{folder}” {kind}; such models can't be drawn with yet."
+    assert refused(folder) == f"“{folder.name}” {kind}; such models can't be drawn with yet."
 
 
 def test_a_part_of_another_kind(folder: Path) -> None:
@@ -165,7 +188,7 @@ def test_a_unet_that_needs_more_inputs(folder: Path, inputs: dict[str, object]) 
     unet.save_pretrained(folder / "unet")
     name = next(iter(inputs))
     what = f"its UNet needs inputs beside the time and the text ({name})"
-    assert refused(folder) == f"“{folder}” can't be drawn with: {what}."
+    assert refused(folder) == f"“{folder.name}” can't be drawn with: {what}."
 
 
 def test_a_part_that_is_missing(folder: Path) -> None:
@@ -188,7 +211,7 @@ def test_a_pickle_beside_safetensors_is_never_opened(folder: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"garbage" * 100, b"\xff" * 64])
 def test_weights_that_are_garbage(folder: Path, content: bytes) -> None:
     (folder / UNET_WEIGHTS).write_bytes(content)
-    assert refused(folder).startswith(f"The unet in {folder} can't be loaded: ")
+    assert refused(folder).startswith(f"The unet of “{folder.name}” can't be loaded: ")
 
 
 @pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model", "text_encoder/model"])
@@ -225,7 +248,7 @@ def test_devices_and_dtypes_that_are_not_there(tiny_folder: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "[]", "\xff"])
 def test_json_that_is_none(folder: Path, content: str) -> None:
     (folder / "model_index.json").write_text(content, encoding="latin-1")
-    assert "model_index.json can't be read" in refused(folder)
+    assert refused(folder).startswith(f"model_index.json of “{folder.name}” can't be read: ")
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

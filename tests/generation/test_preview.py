@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -41,6 +42,32 @@ def test_the_map_finds_the_colours(tiny_model: LoadedModel) -> None:
     preview = Previewer(model).draw(latents)
     expected = np.array([0.8, -0.4, 0.1]) / 2 + 0.5
     assert np.abs(np.asarray(preview) / 255 - expected).max() < 0.015
+
+
+class OnMps(torch.Tensor):
+    """As on an Apple GPU: there is no float64, until the numbers are fetched."""
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, given: Any = (), options: Any = None) -> Any:
+        result = super().__torch_function__(function, types, given, options or {})
+        if not isinstance(result, torch.Tensor):
+            return result
+        if function is torch.Tensor.cpu:
+            return result.as_subclass(torch.Tensor)
+        if result.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support it.")
+        return result
+
+
+def test_the_map_is_fitted_where_there_is_no_float64(tiny_model: LoadedModel) -> None:
+    class MpsVae(ColourVae):
+        def encode(self, pictures: torch.Tensor) -> object:
+            return super().encode(pictures.as_subclass(OnMps))
+
+    vae = MpsVae()
+    vae.config = tiny_model.vae.config  # type: ignore[assignment]
+    fitted = fit_preview_map(dataclasses.replace(tiny_model, vae=vae))  # type: ignore[arg-type]
+    assert torch.isfinite(fitted.weight).all()
 
 
 def test_ridge_finds_what_least_squares_finds() -> None:

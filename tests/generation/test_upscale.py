@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 from generation.generate import generate, upscale
 from generation.model import LoadedModel, load_model
 from generation.recipe import Recipe, save_png
-from generation.request import ConceptUse, ImageRequest, ModelDefaults
+from generation.request import ConceptUse, ImageRequest, InvalidRequest, ModelDefaults
 from generation.upscale import resample, upscale_request
 from tests.generation.stock import pipeline_for, theirs
 
@@ -56,6 +58,42 @@ def test_few_steps_become_enough_evaluations(strength: float) -> None:
     assert evaluations == 8 if strength > 0.06 else evaluations == 7  # 150 steps are the most
 
 
+@pytest.mark.parametrize("scheduler", ["lcm", "tcd"])
+def test_no_more_steps_than_the_sampler_can_do(scheduler: str) -> None:
+    """Both pick their steps from the 50 that their models are distilled for."""
+    defaults = msgspec.structs.replace(DEFAULTS, upscale_strength=0.1)  # 80 for eight evaluations
+    for steps in (4, 150):
+        recipe = msgspec.structs.replace(RECIPE, scheduler=scheduler, num_inference_steps=steps)
+        request = upscale_request(recipe, "/pictures/1.png", defaults)
+        assert request is not None
+        assert (request.scheduler, request.num_inference_steps) == (scheduler, 50)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"guidance_scale": 0.0},
+        {"guidance_scale": 31.0},
+        {"guidance_scale": float("nan")},
+        {"seed": 2**64 - 1},
+        {"seed": -1},
+        {"clip_skip": 12},
+        {"width": -512},
+        {"prompt": "apple " * 400},
+    ],
+    ids=str,
+)
+def test_recipes_of_other_programs_that_are_out_of_range_are_resampled(changes: dict[str, Any]) -> None:
+    recipe = msgspec.structs.replace(RECIPE, **changes)
+    assert upscale_request(recipe, "/pictures/1.png", DEFAULTS) is None
+
+
+@pytest.mark.parametrize("strength", [-0.1, 0.0, 0.01, 1.5])
+def test_strengths_that_no_request_may_have_are_resampled(strength: float) -> None:
+    defaults = msgspec.structs.replace(DEFAULTS, upscale_strength=strength)
+    assert upscale_request(RECIPE, "/pictures/1.png", defaults) is None
+
+
 def test_a_scheduler_of_the_models_own_is_left_to_the_model() -> None:
     recipe = msgspec.structs.replace(RECIPE, scheduler="SomeOwnScheduler")
     request = upscale_request(recipe, "/pictures/1.png", DEFAULTS)
@@ -72,11 +110,6 @@ def test_sizes_that_the_model_cannot_draw_are_resampled(width: int, height: int)
     defaults = msgspec.structs.replace(DEFAULTS, size_multiple=128 if width == 96 else 64)
     recipe = msgspec.structs.replace(RECIPE, width=width, height=height)
     assert upscale_request(recipe, "/pictures/1.png", defaults) is None
-
-
-def test_a_model_that_only_harms_its_pictures_says_so_with_strength_zero() -> None:
-    defaults = msgspec.structs.replace(DEFAULTS, upscale_strength=0.0)
-    assert upscale_request(RECIPE, "/pictures/1.png", defaults) is None
 
 
 def test_resampling_keeps_the_picture() -> None:
@@ -121,7 +154,19 @@ def test_what_the_model_cannot_enlarge_is_resampled(tmp_path: Path) -> None:
     save_png(drawn.image, path, drawn.recipe)
     larger = upscale(model, path, drawn.recipe)
     assert larger.image.tobytes() == resample(drawn.image).tobytes()
-    assert (larger.recipe.width, larger.recipe.height, larger.recipe.seed) == (128, 128, 3)
+    assert larger.recipe == drawn.recipe, "what makes the picture that was resampled"
+
+
+def test_what_the_models_sampler_cannot_do_is_resampled(tiny_model: LoadedModel, tmp_path: Path) -> None:
+    """The recipe's sampler is unknown, and the model's own takes at most 50 steps: only the engine finds out."""
+    config = {**tiny_model.scheduler_config, "_class_name": "LCMScheduler"}
+    model = dataclasses.replace(tiny_model, scheduler_config=config)
+    path = tmp_path / "drawn.png"
+    Image.new("RGB", (64, 64), "teal").save(path)
+    recipe = msgspec.structs.replace(RECIPE, scheduler="Own", width=64, height=64, num_inference_steps=100)
+    with pytest.raises(InvalidRequest, match="can't draw in 100 steps"):
+        generate(model, ImageRequest(prompt="apple", seed=1, num_inference_steps=100))
+    assert upscale(model, path, recipe).recipe == recipe
 
 
 def test_memory_that_runs_out_while_enlarging_leaves_the_resampled_picture(

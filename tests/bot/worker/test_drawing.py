@@ -213,6 +213,20 @@ def test_a_fault_of_the_engine_ends_the_job_and_not_the_worker(
     assert len(worker.only(Done)) == 1
 
 
+def test_a_fault_in_one_request_leaves_the_others_alone(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(model, tmp_path)
+    for job in ("a", "b"):
+        request = ImageRequest(prompt="a red apple", seed=3, num_inference_steps=STEPS)
+        worker.loop.take(Draw(job=job, attempt=1, request=request, output_dir=str(tmp_path / job)))
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.engine._drawings["a:1"], "start", lambda: 1 / 0)
+        worker.run()
+    assert [(failed.job, failed.reason) for failed in worker.only(Failed)] == [("a", INTERNAL_ERROR)]
+    assert [done.job for done in worker.only(Done)] == ["b"]
+
+
 def test_heartbeats_name_the_jobs(model: Any, tmp_path: Path) -> None:
     worker = Worker(model, tmp_path)
     worker.loop.beat()

@@ -13,8 +13,10 @@ import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
 from generation.concepts.files import LoraFile, MergedFile, read_concept
-from generation.concepts.merging import merged_copies
-from generation.model import LoadedModel
+from generation.concepts.merging import Merging
+from generation.concepts.text import TextConcepts
+from generation.model import LoadedModel, load_model
+from generation.placeholders import spliced
 from tests.generation.concepts import writing
 
 TOLERANCE = 1e-5
@@ -103,7 +105,7 @@ def check_against_diffusers(folder: Path, model: LoadedModel, files: list[tuple[
         pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"file{index}")
     pipe.set_adapters([f"file{index}" for index in range(len(files))], [weight for _, weight in files])
     concepts = [read_concept(path, model) for path, _ in files]
-    merged = merged_copies(model, [(file, weight) for file, (_, weight) in zip(concepts, files, strict=True)])
+    merged = Merging(model).merged_copies([(file, weight) for file, (_, weight) in zip(concepts, files, strict=True)])
     check(outputs(*merged), outputs(pipe.unet, encoders_of(pipe)), outputs(model.unet, model.text_encoders))
     return concepts
 
@@ -183,7 +185,7 @@ def test_alpha_in_diffusers_metadata(tiny_folder: Path, tiny_model: LoadedModel,
     path = writing.write(tmp_path / "style.safetensors", writing.peft_style(unet), metadata)
     pipe = pipeline(tiny_folder)
     pipe.load_lora_weights(tmp_path, weight_name=path.name)
-    merged = merged_copies(tiny_model, [(read_concept(path, tiny_model), 1.0)])
+    merged = Merging(tiny_model).merged_copies([(read_concept(path, tiny_model), 1.0)])
     assert merged[1] == tiny_model.text_encoders
     check(outputs(merged[0], ()), outputs(pipe.unet, ()), outputs(tiny_model.unet, ()))
 
@@ -200,7 +202,7 @@ def test_attention_processors_of_old_diffusers(tiny_model: LoadedModel, tmp_path
         tensors |= {f"text_encoder.{stem}_lora.down.weight": down, f"text_encoder.{stem}_lora.up.weight": up}
     old = read_concept(writing.write(tmp_path / "old.safetensors", tensors), tiny_model)
     new = read_concept(writing.write(tmp_path / "new.safetensors", writing.peft_style(unet, text)), tiny_model)
-    ours, reference = (outputs(*merged_copies(tiny_model, [(file, 1.0)])) for file in (old, new))
+    ours, reference = (outputs(*Merging(tiny_model).merged_copies([(file, 1.0)])) for file in (old, new))
     check(ours, reference, outputs(tiny_model.unet, tiny_model.text_encoders))
 
 
@@ -228,7 +230,7 @@ def test_dora_as_peft(tiny_model: LoadedModel, tmp_path: Path, weight: float) ->
     for module in reference.modules():
         if hasattr(module, "set_scale"):
             module.set_scale("default", weight)
-    unet, _ = merged_copies(tiny_model, [(file, weight)])
+    unet, _ = Merging(tiny_model).merged_copies([(file, weight)])
     check(outputs(unet, ()), outputs(reference, ()), outputs(tiny_model.unet, ()))
 
 
@@ -368,7 +370,7 @@ def test_other_kinds_against_their_formulas(
     keyed = {f"{stem}.{name}": values for name, values in tensors.items()} | {f"{stem}.alpha": torch.tensor(4.0)}
     file = read_concept(writing.write(tmp_path / "other.safetensors", keyed), tiny_model)
     assert isinstance(file, MergedFile)
-    merged, text_encoders = merged_copies(tiny_model, [(file, 0.75)])
+    merged, text_encoders = Merging(tiny_model).merged_copies([(file, 0.75)])
     assert text_encoders == tiny_model.text_encoders
     base = tiny_model.unet.get_submodule(module).weight
     wanted = formula(base.double(), {name: values.double() for name, values in tensors.items()}, 0.75)
@@ -394,7 +396,7 @@ def test_differences_and_whole_weights(tiny_model: LoadedModel, tmp_path: Path) 
         ),
         tiny_model,
     )
-    unet, (text_encoder,) = merged_copies(tiny_model, [(file, 0.5), (whole, 1.0)])
+    unet, (text_encoder,) = Merging(tiny_model).merged_copies([(file, 0.5), (whole, 1.0)])
     merged = unet.get_submodule(KERNEL)
     torch.testing.assert_close(merged.weight, convolution.weight + 0.5 * difference)
     torch.testing.assert_close(merged.bias, convolution.bias + 0.5 * bias)
@@ -406,7 +408,7 @@ def test_the_model_stays_as_it_is_and_shares_what_is_the_same(tiny_model: Loaded
     before = {name: values.clone() for name, values in tiny_model.unet.state_dict().items()}
     layers = writing.random_layers(tiny_model.unet, seed=22, wanted=writing.attention_only)
     file = read_concept(writing.write(tmp_path / "style.safetensors", writing.peft_style(layers)), tiny_model)
-    unet, text_encoders = merged_copies(tiny_model, [(file, 1.0)])
+    unet, text_encoders = Merging(tiny_model).merged_copies([(file, 1.0)])
     assert unet is not tiny_model.unet
     assert text_encoders[0] is tiny_model.text_encoders[0]
     for name, values in tiny_model.unet.state_dict().items():
@@ -427,6 +429,48 @@ def test_merging_in_half_precision_rounds_once(tiny_model: LoadedModel, tmp_path
     model = dataclasses.replace(tiny_model, unet=half, dtype=torch.bfloat16)
     tensors = {"lora_unet_conv_in.diff": torch.full_like(small, 0.003)}
     file = read_concept(writing.write(tmp_path / "tiny.safetensors", tensors), model)
-    unet, _ = merged_copies(model, [(file, 1.0), (file, 1.0)])
+    unet, _ = Merging(model).merged_copies([(file, 1.0), (file, 1.0)])
     assert unet.conv_in.weight.dtype == torch.bfloat16
     assert torch.equal(unet.conv_in.weight, torch.full_like(half.conv_in.weight, 1.0078125))
+
+
+def test_hooks_of_the_moment_are_in_no_copy(tiny_model: LoadedModel, tmp_path: Path) -> None:
+    """A copy is made while somebody else's words and LoRA are in the text encoder, and the UNet is routed."""
+    (encoder,) = tiny_model.text_encoders
+    layers = writing.random_layers(encoder, seed=23), writing.random_layers(tiny_model.unet, seed=23)
+    path = writing.write(tmp_path / "style.safetensors", writing.peft_style(layers[1], layers[0]))
+    file = read_concept(path, tiny_model)
+    assert isinstance(file, LoraFile)
+    merging = Merging(tiny_model)
+    expected = outputs(*merging.merged_copies([(file, 1.0)]))
+    others = TextConcepts("other", {}, {}, tiny_model.text_encoders, ((3.0, file.text_encoders),))
+    hook = tiny_model.unet.conv_in.register_forward_hook(lambda *_: None)
+    with others.encoders(), spliced(encoder, 3, [torch.ones(60, 16)]):
+        copies = merging.merged_copies([(file, 1.0)])
+    hook.remove()
+    for ours, theirs in zip(outputs(*copies), expected, strict=True):
+        assert torch.equal(ours, theirs)
+    modules = [module for network in (copies[0], *copies[1]) for module in network.modules()]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+
+
+def test_a_copy_of_an_offloaded_network_stays_on_the_device(tiny_folder: Path, tmp_path: Path) -> None:
+    """A device without content stands for a card: the model says it is there, its text encoder is at home.
+
+    While it visits the card, a copy is made of what is at home, and the visit's end takes nothing out of the copy.
+    """
+    model = load_model(str(tiny_folder), device="cpu")
+    (encoder,) = model.text_encoders
+    path = writing.write(tmp_path / "s.safetensors", writing.peft_style({}, writing.random_layers(encoder, seed=24)))
+    file = read_concept(path, model)
+    on_card = dataclasses.replace(model, device=torch.device("meta"))
+    _, (copied,) = Merging(on_card).merged_copies([(file, 1.0)])
+    assert {tensor.device.type for tensor in (*copied.parameters(), *copied.buffers())} == {"meta"}
+    assert {tensor.device.type for tensor in (*encoder.parameters(), *encoder.buffers())} == {"cpu"}
+    merging = Merging(model)
+    _, (expected,) = merging.merged_copies([(file, 1.0)])
+    for parameter in encoder.parameters():
+        parameter.data = torch.full_like(parameter, torch.nan)  # as `Offload` does it
+    _, (copied,) = merging.merged_copies([(file, 1.0)])
+    for name, values in copied.state_dict().items():
+        assert torch.equal(values, expected.state_dict()[name])

@@ -237,7 +237,7 @@ def test_a_slot_is_filled_again(model: LoadedModel, files: dict[int, LoraFile]) 
 
 def test_many_ranks_go_row_by_row(model: LoadedModel, slots: LoraSlots, monkeypatch: pytest.MonkeyPatch) -> None:
     batched = run(model, slots, ROWS)
-    monkeypatch.setattr("generation.concepts.slots._GATHERED_BYTES", 0)
+    monkeypatch.setattr(slots, "_gathered_bytes", 0)
     slots.clear(8)
     assert_close(run(model, slots, ROWS), batched)
     assert slots.graph_key is None

@@ -207,8 +207,8 @@ def test_ranks_are_bounded(make_store: Callable[..., ConceptStore], lora: Callab
     assert place(store, use(small)) is None
     store.release(placements[1])
     assert taken(store, use(small)).slots[0] == placements[1].slots[0]
-    for field, value in (("slots", 3), ("ranks", 511), ("lanes", 0)):
-        with pytest.raises(ValueError, match=f"{field} must be at least"):
+    for field, value in (("slots", 3), ("ranks", 127), ("lanes", -1)):
+        with pytest.raises(ValueError, match=f"{field} must"):
             make_store(**{field: value})
 
 
@@ -256,7 +256,7 @@ def test_faults_of_the_program_are_raised_as_they_are(
     monkeypatch.undo()
     assert taken(store, use(lora(1))).slots[0]
     large = use(lora(2, rank=200))
-    monkeypatch.setattr(lanes, "merged_copies", fail)
+    monkeypatch.setattr(lanes.Merging, "merged_copies", fail)
     with pytest.raises(ZeroDivisionError):
         place(store, large)
     gone = store.begin([large])
@@ -267,11 +267,12 @@ def test_faults_of_the_program_are_raised_as_they_are(
     assert taken(store, large).lane
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate")])
 def test_out_of_memory_is_a_sentence(
-    store: ConceptStore, lora: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    store: ConceptStore, lora: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: object) -> None:
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr(store.lora_slots, "put", fail)
     ticket = store.begin([use(lora(1))])
@@ -281,6 +282,20 @@ def test_out_of_memory_is_a_sentence(
             store.acquire(ticket)
         monkeypatch.undo()
     assert taken(store, use(lora(1))).slots[0]
+
+
+def test_what_would_wait_for_ever_is_refused(
+    make_store: Callable[..., ConceptStore], lora: Callable[..., Path]
+) -> None:
+    """Where a card leaves little to concepts: one large file, and no copy of the networks."""
+    store = make_store(slots=4, ranks=128, lanes=0)
+    for uses in ([use(lora(1, rank=128)), use(lora(2))], [use(lora(3, rank=129))]):
+        ticket = store.begin(uses)
+        wait_for(store, ticket)
+        for _ in range(2):
+            with pytest.raises(ConceptRefused, match="not enough memory for these concepts"):
+                store.acquire(ticket)
+    assert taken(store, use(lora(1, rank=128)), use(lora(1, rank=128))).slots[0]
 
 
 def test_the_fifth_lora_and_large_ranks_are_merged(
