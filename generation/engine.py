@@ -63,7 +63,7 @@ class Engine:
         self._threads = (threads or torch.get_num_threads()) if reproducible else threads
         self._card = Card(model, self._max_rows)
         self._conditioning = TextConditioning(model, self._card.using)
-        self._concepts = ConceptStore(model, reproducible=reproducible)
+        self._concepts = ConceptStore(model, **self._card.concept_limits(), reproducible=reproducible)
         pack_convolutions(model.unet)
         self._previewer = Previewer(model)
         self._noise_levels = noise_levels(model.scheduler_config)
