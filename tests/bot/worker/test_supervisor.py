@@ -182,8 +182,8 @@ async def test_a_model_that_cannot_be_loaded_is_said_and_not_tried_in_a_hurry(
         studio.subscribe(recorder)
         job = await submit(studio, SHORT)
         await until(lambda: studio.status().worker.state is WorkerState.LOAD_FAILED, "the failure", START)
-        assert "/no/such/model" in studio.status().worker.text
-        assert "/no/such/model" in recorder.last("queued", job).waiting_for.text
+        assert "There is no model at “model”" in studio.status().worker.text
+        assert "There is no model at “model”" in recorder.last("queued", job).waiting_for.text
         await asyncio.sleep(1.5)
         assert len(lives) == 1
         assert (await studio.job(job)).crashes == 0
