@@ -192,7 +192,7 @@ def _folder(source: str, *, half_precision: bool, own_check: bool, report: Repor
     if not is_hub_id(source):
         allowed = "give “bundled”, a model's folder or .safetensors file, or a hub id such as organisation/name"
         # As it was typed, unless that says where things are on this machine: members see it too.
-        typed = called(path) if path.is_absolute() else source
+        typed = called(path) if source.startswith(("/", "~")) or Path(source).is_absolute() else source
         raise ModelError(f"There is no model at “{typed}”; {allowed}.")
     return download(source, half_precision=half_precision, own_check=own_check, report=report)
 

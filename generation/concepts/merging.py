@@ -84,8 +84,4 @@ def _around_the_weights(
         values = (instead or {}).get(id(tensor), tensor.detach()).to(device)
         is_weight = isinstance(tensor, nn.Parameter)
         taken[id(tensor)] = nn.Parameter(values, requires_grad=False) if is_weight else values
-    copied = copy.deepcopy(network, taken)
-    for module in copied.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-    return copied
+    return copy.deepcopy(network, taken)

@@ -434,8 +434,9 @@ def test_merging_in_half_precision_rounds_once(tiny_model: LoadedModel, tmp_path
     assert torch.equal(unet.conv_in.weight, torch.full_like(half.conv_in.weight, 1.0078125))
 
 
-def test_hooks_of_the_moment_are_in_no_copy(tiny_model: LoadedModel, tmp_path: Path) -> None:
+def test_hooks_of_the_moment_are_in_no_copy(tiny_folder: Path, tmp_path: Path) -> None:
     """A copy is made while somebody else's words and LoRA are in the text encoder, and the UNet is routed."""
+    tiny_model = load_model(str(tiny_folder), device="cpu")
     (encoder,) = tiny_model.text_encoders
     layers = writing.random_layers(encoder, seed=23), writing.random_layers(tiny_model.unet, seed=23)
     path = writing.write(tmp_path / "style.safetensors", writing.peft_style(layers[1], layers[0]))
