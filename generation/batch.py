@@ -96,8 +96,8 @@ class Batch:
 
     @property
     def requests(self) -> list[str]:
-        """Whose pictures are here, those that are seated first."""
-        return list(dict.fromkeys(picture.request_id for picture in (*self.seated, *self.waiting)))
+        """Whose pictures are seated; where nobody is, who waits."""
+        return list(dict.fromkeys(picture.request_id for picture in self.seated or self.waiting))
 
     def seat(self) -> None:
         """Fill the free rows: first whoever has the fewest pictures in the batch, then whoever came first."""
