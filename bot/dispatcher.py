@@ -123,9 +123,20 @@ class Dispatcher:
     def images_running(self) -> int:
         return sum(running.job.images for running in self.running.values())
 
+    @property
+    def images_ahead(self) -> int:
+        """Of whoever is first in the queue: none, while the worker takes another job beside those that it has."""
+        return 0 if self._has_room else self.images_running
+
+    @property
+    def _has_room(self) -> bool:
+        # A job whose worker died draws alone, see WaitingRoom.pop.
+        alone = any(running.job.crashes for running in self.running.values())
+        return len(self.running) < self._at_once and not alone
+
     def tell_places(self) -> None:
         """on_queued for every job whose place, or what it waits for, is not what was said last."""
-        for job, place in self.waiting.changed_places(self.images_running, self.status):
+        for job, place in self.waiting.changed_places(self.images_ahead, self.status):
             self._announce.on_queued(job, place)
 
     # ── to the worker ──
@@ -149,10 +160,8 @@ class Dispatcher:
 
     async def _start_next(self) -> bool:
         """Whether a job left the queue."""
-        if self._closing or self.status.state is not WorkerState.READY or len(self.running) >= self._at_once:
+        if self._closing or self.status.state is not WorkerState.READY or not self._has_room:
             return False
-        if any(running.job.crashes for running in self.running.values()):
-            return False  # it draws alone, see WaitingRoom.pop
         waiting = self.waiting.pop(idle=not self.running)
         if waiting is None:
             if not self.running:

@@ -255,11 +255,10 @@ class Studio:
 
     def queue_view(self) -> QueueView:
         dispatcher = self._dispatcher
-        running = dispatcher.images_running
-        waiting = dispatcher.waiting.in_order(running, dispatcher.status)
+        waiting = dispatcher.waiting.in_order(dispatcher.images_ahead, dispatcher.status)
         lines = [QueueLine(one.job, None) for one in dispatcher.running.values()]
         lines += [QueueLine(job, place) for job, place in waiting]
-        images = running + dispatcher.waiting.images
+        images = dispatcher.images_running + dispatcher.waiting.images
         return QueueView(lines, images, dispatcher.waiting.seconds(images), dispatcher.status)
 
     def status(self) -> StudioStatus:

@@ -82,10 +82,10 @@ class WaitingRoom:
             return None
         return images * sum(seconds for _, seconds in self._drawn) / sum(images for images, _ in self._drawn)
 
-    def in_order(self, images_running: int, worker: WorkerStatus) -> Iterator[tuple[Job, Place]]:
-        """`images_running`: those that the worker is drawing now are ahead of everybody."""
+    def in_order(self, images_ahead: int, worker: WorkerStatus) -> Iterator[tuple[Job, Place]]:
+        """`images_ahead`: those that are being drawn, where the first in the queue has to wait for them."""
         for job_id, place in self._queue.places().items():
-            ahead = images_running + place.images_ahead
+            ahead = images_ahead + place.images_ahead
             yield (
                 self._jobs[job_id][0],
                 Place(
@@ -96,12 +96,12 @@ class WaitingRoom:
                 ),
             )
 
-    def changed_places(self, images_running: int, worker: WorkerStatus) -> list[tuple[Job, Place]]:
+    def changed_places(self, images_ahead: int, worker: WorkerStatus) -> list[tuple[Job, Place]]:
         """Those whose members have not been told this yet."""
         changed: list[tuple[Job, Place]] = []
         fraction = None if worker.fraction is None else int(worker.fraction * _FRACTION_STEPS)
         reason = None if worker.state is WorkerState.READY else (worker.state, worker.text, fraction)
-        for job, place in self.in_order(images_running, worker):
+        for job, place in self.in_order(images_ahead, worker):
             saying = (place.position, place.images_ahead, reason)
             if self._said.get(job.id) != saying:
                 self._said[job.id] = saying

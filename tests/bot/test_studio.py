@@ -135,6 +135,24 @@ async def test_one_job_at_a_time_in_fair_order_and_places_are_told(
     assert studio.place(third.id) is None
 
 
+async def test_beside_others_a_job_starts_at_once_and_is_told_so(
+    settings: Settings, registry: Registry, worker: FakeWorker, recorder: Any, until: Until
+) -> None:
+    """Two at once: the second doesn't wait for the first one's pictures, the third does."""
+    async with Studio(settings.with_changes(jobs_at_once=2), registry, worker) as studio:
+        studio.subscribe(recorder)
+        worker.hold()
+        first = await submit(studio, msgspec.structs.replace(APPLE, count=3))
+        await until(lambda: recorder.count("started", first.id), "the first")
+        second = await submit(studio, member=2)
+        await until(lambda: recorder.count("started", second.id), "the second")
+        assert recorder.last("queued", second.id).images_ahead == 0
+        third = await submit(studio, member=3)
+        await until(lambda: recorder.count("queued", third.id), "the third")
+        assert recorder.last("queued", third.id).images_ahead == 3 + 1
+        assert not recorder.count("started", third.id)
+
+
 async def test_members_are_told_that_the_model_loads(
     settings: Settings, registry: Registry, recorder: Any, until: Until
 ) -> None:
