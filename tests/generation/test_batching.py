@@ -103,6 +103,18 @@ def test_at_most_one_encode_or_decode_between_two_forwards(tiny_model: LoadedMod
     assert between.count("v") == 4 * (1 + 2)
 
 
+def test_the_network_does_not_stand_idle_while_pictures_are_decoded(tiny_model: LoadedModel) -> None:
+    """A newcomer is prepared before the decodes that are left, and these go on between its steps."""
+    engine = Engine(tiny_model)
+    engine.admit("a", request(count=4))
+    events: list[Event] = []
+    while not any(isinstance(event, ImageReady) for event in events):
+        events = engine.step()
+    engine.admit("b", request(num_inference_steps=6))
+    order = "".join("u" if isinstance(event, Progress) else "v" for event in run(engine))
+    assert order.startswith("uuvuvuv")
+
+
 def test_groups_of_different_sizes_take_turns(tiny_model: LoadedModel) -> None:
     engine = Engine(tiny_model)
     engine.admit("small", request(num_inference_steps=5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from generation.engine import Engine
-from generation.events import Failed, Finished, ImageReady
+from generation.events import Failed, Finished, ImageReady, Progress
 from generation.model import LoadedModel
 from generation.request import ConceptUse, ImageRequest
 from tests.generation.concepts.writing import (
@@ -218,6 +219,33 @@ def test_more_concepts_than_slots_wait_for_each_other(model: LoadedModel, files:
     latents, _ = together(model, requests)
     for key in ("r0", "r19", "four"):
         assert_same(latents[key], stock_latents(model, requests[key]))
+
+
+def test_nobody_overtakes_a_request_that_waits_for_slots(tiny_model: LoadedModel, tmp_path: Path) -> None:
+    """All sixteen slots are taken, and get free one by one. Whoever needs four would never see four together."""
+    paths = []
+    for index in range(28):
+        layers = random_layers(tiny_model.unet, seed=index, rank=1, wanted=attention_only)
+        paths.append(write(tmp_path / f"{index}.safetensors", peft_style(layers)))
+    engine = Engine(tiny_model)
+    for k in range(16):
+        engine.admit(f"early {k}", request(concepts=[use("x", paths[k])], num_inference_steps=4 + k))
+    while not all(ticket.ready() for ticket in engine._between._tickets.values()):
+        time.sleep(0.001)
+    started: list[str] = []
+    steps = 0
+    while engine.busy:
+        started += [e.request_id for e in engine.step() if isinstance(e, Progress) and e.step == 0]
+        steps += 1
+        if steps == 17:
+            engine.admit("four", request(concepts=[use(f"x{k}", paths[16 + k]) for k in range(4)]))
+            for k in range(8):
+                engine.admit(f"late {k}", request(concepts=[use("x", paths[20 + k])], num_inference_steps=3))
+            while not all(ticket.ready() for ticket in engine._between._tickets.values()):
+                time.sleep(0.001)
+    engine.close()
+    assert len(started) == 16 + 1 + 8
+    assert started[16] == "four"
 
 
 @pytest.mark.parametrize("name", ["everything", "linear", "thing"])
