@@ -19,6 +19,7 @@ export class Log {
   #loadingOlder = false;
   #lastTop = 0;
   #loads = 0;
+  #heard = new Map(); // messages that events brought while a list is fetched
   #settling = new Map(); // message id → timer
 
   constructor(actions) {
@@ -48,13 +49,17 @@ export class Log {
   }
 
   async #load(channel, user) {
+    const heard = (this.#heard = new Map());
     const messages = await api.messages(channel.id, user.id);
     if (channel !== store.channel || user !== store.me) return;
     this.list.setAttribute("aria-label", `Messages in #${channel.name}`);
     const known = new Set(messages.map((message) => message.id));
     const same = this.shown === `${channel.id}/${user.id}`;
     this.shown = `${channel.id}/${user.id}`;
-    if (!same) this.clear();
+    if (!same) {
+      this.clear();
+      heard.forEach((message) => this.put(message, { quiet: true }));
+    }
     // What is missing between the first and the last was deleted while nobody told us.
     const within = (id) => messages.length && BigInt(id) > BigInt(messages[0].id) && BigInt(id) < BigInt(messages.at(-1).id);
     for (const id of [...this.#views.keys()]) if (same && !known.has(id) && within(id)) this.remove(id, { quiet: true });
@@ -74,6 +79,7 @@ export class Log {
   /** Add a message, or change it where it stands. */
   put(message, { quiet = false } = {}) {
     if (this.#gone.has(message.id)) return;
+    if (!quiet && this.#loads) this.#heard.set(message.id, message);
     const view = this.#views.get(message.id);
     if (view) {
       // While a list was fetched an event may have brought a newer version.

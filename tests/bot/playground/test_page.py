@@ -1,5 +1,6 @@
 """The page in a real browser, with a real bot behind it."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, Route, async_playwright, expect
 
 from tests.bot.playground.client import PlaygroundClient
 
@@ -172,6 +173,24 @@ async def test_another_member_does_not_see_private_answers(page: Page) -> None:
     await box(page).press("Enter")
     await expect(log(page).locator(".message").filter(has_text="Robin")).to_contain_text("hello")
     await page.get_by_role("radio", name="You").click()
+    await expect(log(page).get_by_text("Cancelled k1.")).to_be_visible()
+
+
+async def test_an_answer_that_comes_while_the_list_is_fetched_stays(page: Page) -> None:
+    """The page opens; somebody is quick; the list, asked for before the answer, arrives after it."""
+
+    async def late(route: Route) -> None:
+        response = await route.fetch()
+        await asyncio.sleep(1.5)
+        await route.fulfill(response=response)
+
+    await page.route(re.compile(r"/messages\?user="), late)
+    await page.reload()
+    await expect(page.get_by_text("Atelier is online")).to_be_visible()
+    await box(page).fill("/cancel k1")
+    await box(page).press("Enter")
+    await expect(log(page).get_by_text("Cancelled k1.")).to_be_visible()
+    await asyncio.sleep(2)
     await expect(log(page).get_by_text("Cancelled k1.")).to_be_visible()
 
 
