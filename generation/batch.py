@@ -8,33 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
+from generation.memory import is_out_of_memory
 from generation.picture import OwnCourse, Picture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from generation.forward import Forward
 
 
 _STEPS_TO_RECOVER: Final = 100
-
-
-class Network(Protocol):
-    """The UNet as a batch calls it (`generation.forward.Forward`)."""
-
-    def __call__(
-        self,
-        sample: torch.Tensor,
-        timesteps: torch.Tensor,
-        hidden: torch.Tensor,
-        added: dict[str, torch.Tensor] | None = None,
-        timestep_cond: torch.Tensor | None = None,
-        slots: torch.Tensor | None = None,
-        weights: torch.Tensor | None = None,
-    ) -> torch.Tensor: ...
 
 
 class NoMemory(Exception):
@@ -68,17 +54,15 @@ class Batch:
 
     def __init__(
         self,
-        network: Network,
+        network: Forward,
         device: torch.device,
         rows_at_once: int,
-        is_out_of_memory: Callable[[BaseException], bool],
     ) -> None:
         self.seated: list[Picture] = []
         self.waiting: list[Picture] = []
         self.rows_at_once = self._most_rows = rows_at_once
         self._steps_since_shortage = 0
         self._network, self._device = network, device
-        self._is_out_of_memory = is_out_of_memory
         self._latents: torch.Tensor = torch.empty(0)
         self._history: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._rows: _Rows | None = None
@@ -240,7 +224,7 @@ class Batch:
         try:
             return self._network(sample, timesteps, shared.hidden[rows], added or None, *rest)
         except Exception as error:
-            if not self._is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         return None
 

@@ -156,12 +156,12 @@ class Drawing:
         request, model = self.request, self._model
         if request.init_image is None:
             fresh = latent_space.noise(model, generators, *self._size)
-            return fresh.float() * self._init_noise_sigma()
+            return fresh * self._init_noise_sigma()
         path = Path(request.init_image)
         image = read_image(path)
         self._init_image_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         encoded = latent_space.encode_image(model, image, generators, *self._size).float()
-        fresh = latent_space.noise(model, generators, *self._size).float()
+        fresh = latent_space.noise(model, generators, *self._size)
         scheduler = build_scheduler(model.scheduler_config, request.scheduler)
         timesteps = select_timesteps(scheduler, self._steps, request.strength, model.device)
         return latent_space.noised(scheduler, encoded, fresh, timesteps[0])

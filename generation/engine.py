@@ -213,7 +213,7 @@ class Engine:
                 network = Forward(model.unet, model.device, model.dtype, compile=False, route=self._concepts.route)
             if self._reproducible:
                 network.pin(rows)
-            self._batches[key] = Batch(network, model.device, rows, is_out_of_memory)
+            self._batches[key] = Batch(network, model.device, rows)
         return self._batches[key]
 
     def _progress(self, drawing: Drawing) -> list[Event]:

@@ -24,11 +24,11 @@ def generators_of(seeds: list[int]) -> list[torch.Generator]:
 
 
 def noise(model: LoadedModel, generators: list[torch.Generator], width: int, height: int) -> torch.Tensor:
-    """Standard normal `[images, channels, h / factor, w / factor]`, drawn as the stock pipelines draw it."""
+    """Standard normal `[images, channels, h / factor, w / factor]` float32, drawn as the stock pipelines draw it."""
     factor = model.vae_scale_factor
     channels = model.unet_config.in_channels
     shape = (len(generators), channels, height // factor, width // factor)
-    return randn_tensor(shape, generator=generators, device=model.device, dtype=model.dtype)
+    return randn_tensor(shape, generator=generators, device=model.device, dtype=torch.float32)
 
 
 @torch.no_grad()

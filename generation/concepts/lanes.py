@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from generation.concepts.merging import Merging
@@ -33,10 +34,14 @@ class Lanes:
     def __init__(self, model: LoadedModel, executor: Executor, limit: int) -> None:
         if limit < 0:
             raise ValueError(f"lanes must not be negative, but {limit} is")
-        self._executor, self.limit = executor, limit
-        self._merging = Merging(model)
+        self._model, self._executor, self.limit = model, executor, limit
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         """Least recently used first."""
+
+    @cached_property
+    def _merging(self) -> Merging:
+        """Made by the first `take`, in the engine's thread: most engines never need one."""
+        return Merging(self._model)
 
     def take(self, concepts: Sequence[tuple[LoraFile | MergedFile, float]]) -> Lane | None:
         """The lane of these concepts with their weights, in use until `release`; None where others use all.

@@ -65,7 +65,7 @@ class RowConv2d(_RowLayer, nn.Conv2d):
             rows = min(len(input) - first, len(down))
             change = self._down(input[first : first + rows], down[:rows])
             y = output[first : first + rows].view(rows, self.out_channels, -1)
-            # Whichever way round the output lies: otherwise the product is taken row by row, four times as slow.
+            # Whichever way round the output lies: otherwise the product is taken row by row.
             if y.is_contiguous():
                 y.baddbmm_(up[:rows].mT, change)
             else:
