@@ -51,10 +51,17 @@ class JobFolders:
             raise
         return self._kept(path)
 
+    def start_image(self, job_id: str) -> str:
+        """Where a job's start image is kept, whether it is there or not."""
+        return self._kept(self.of(job_id) / START_IMAGE)
+
     def copy_start_image(self, job_id: str, kept: str) -> str:
-        """The start image of an earlier job for a new one, so that either can be deleted. Raises StartImageGone."""
+        """A picture of an earlier job as the start image of a new one, so that either can be deleted.
+
+        `kept`: absolute, or relative to the data folder. Raises StartImageGone.
+        """
         source = self.absolute(kept).resolve()
-        if source.name != START_IMAGE or not source.is_relative_to(self._images.resolve()):
+        if source.suffix != ".png" or not source.is_relative_to(self._images.resolve()):
             raise StartImageGone
         path = self._make(job_id)
         try:

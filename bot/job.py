@@ -30,6 +30,28 @@ class JobState(StrEnum):
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
+class JobKind(StrEnum):
+    IMAGINE = "imagine"
+    REMIX = "remix"  # from a picture, with words of the member's own
+    VARY = "vary"  # the same words, from a picture drawn here
+    UPSCALE = "upscale"  # drawn over at twice its size
+    RESAMPLE = "resample"  # enlarged without the model, where that can't draw larger
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a picture was made from: picture `index` of a job, or somebody's own picture (`job_id` None).
+
+    The other ids say which message showed it; `guild_id` None is a direct message.
+    """
+
+    job_id: str | None = None
+    index: int = 0
+    guild_id: int | None = None
+    channel_id: int | None = None
+    message_id: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One row of the registry's `jobs` table. Times are in UTC."""
@@ -52,6 +74,16 @@ class Job:
     finished_at: datetime | None = None
     delivered_at: datetime | None = None
     """When its member was told how it ended; None on an ended job = still to be told."""
+    kind: JobKind = JobKind.IMAGINE
+    origin: Origin | None = None
+    foreign_start: bool = False
+    """Its start image, or one further back in its line, was not drawn here: what is explicit is never shown."""
+    redraw: ImageRequest | None = None
+    """The start image is not kept any more: this draws it again first, as one picture."""
+    recipe: Recipe | None = None
+    """Of the picture that a `RESAMPLE` enlarges."""
+    file_limit: int | None = None
+    """Bytes that a file may have where it was asked for, as Discord said then."""
 
     @property
     def images(self) -> int:

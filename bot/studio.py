@@ -16,7 +16,7 @@ from bot.announcer import Announcer
 from bot.dispatcher import Dispatcher
 from bot.errors import INTERNAL_ERROR, NotFound, NotYours
 from bot.folders import JobFolders
-from bot.job import Job, JobImage, JobState, new_job_id
+from bot.job import Job, JobImage, JobKind, JobState, Origin, new_job_id
 from bot.outlook import (
     CancelOutcome,
     JobListener,
@@ -30,6 +30,7 @@ from bot.registry.registry import Registry
 from bot.settings import Settings
 from bot.uncancelled import Uncancelled
 from bot.worker.protocol import Worker
+from generation.recipe import Recipe
 from generation.request import ImageRequest
 
 log = logging.getLogger(__name__)
@@ -124,12 +125,20 @@ class Studio:
         channel_id: int,
         interaction_id: int | None = None,
         init_image: bytes | None = None,
+        kind: JobKind = JobKind.IMAGINE,
+        origin: Origin | None = None,
+        foreign_start: bool = False,
+        redraw: ImageRequest | None = None,
+        recipe: Recipe | None = None,
+        file_limit: int | None = None,
     ) -> Submitted:
         """Keep a request and queue it. The same interaction again gives the first job.
 
         `init_image`: an attachment as downloaded, untrusted; it is read and cleaned here, in a thread, and
-        `request.init_image` may then be any text (it is replaced). Without it, `request.init_image` can be that
-        of an earlier job, which is copied.
+        `request.init_image` may then be any text (it is replaced). Without it, `request.init_image` is a picture
+        or start image of an earlier job (its path, absolute or as kept), which is copied; with `redraw` it is
+        drawn again by the worker instead. The rest is said at `Job`; `interaction_id` may be any id of Discord's
+        that stands for the asking, such as that of a reply.
 
         Raises QueueFull, ImageRefused, InvalidRequest (the loaded model can't draw that size), StartImageGone,
         RegistryTrouble, OSError: `bot.errors.sentence` has the words.
@@ -153,6 +162,12 @@ class Studio:
             request=request,
             error=None,
             created_at=now,
+            kind=kind,
+            origin=origin,
+            foreign_start=foreign_start,
+            redraw=redraw,
+            recipe=recipe,
+            file_limit=file_limit,
         )
         return await self._submitting.run(self._keep(job, init_image))
 
@@ -180,6 +195,8 @@ class Studio:
     async def _with_copied_start_image(self, job: Job) -> Job:
         if job.request.init_image is None:
             return job
+        if job.redraw is not None:
+            return _with_start_image(job, self._folders.start_image(job.id))
         path = await asyncio.to_thread(self._folders.copy_start_image, job.id, job.request.init_image)
         return _with_start_image(job, path)
 
@@ -220,6 +237,10 @@ class Studio:
         if job is None:
             raise NotFound
         return job
+
+    async def of_message(self, message_id: int) -> tuple[Job, Sequence[JobImage]] | None:
+        """The job that a message of the bot shows, and those of its pictures that are in this very message."""
+        return await self._jobs.of_message(message_id)
 
     async def images(self, job_id: str) -> Sequence[JobImage]:
         """In order; empty before it is done."""

@@ -3,6 +3,7 @@
 queued → running → done → delivered        queued/running → cancelled        running → queued, failed
 """
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -62,6 +63,7 @@ class Jobs:
             await self._check_room(session, job.member_id, job.images, images_at_most)
             member = sqlite_insert(MemberRow).values(id=job.member_id, created_at=job.created_at)
             await session.execute(member.on_conflict_do_nothing())
+            job = await _with_known_origin(session, job)
             await session.execute(insert(JobRow).values(job_values(job)))
             return job, True
 
@@ -99,6 +101,16 @@ class Jobs:
         async with self.database.read() as session:
             row = await session.get(JobRow, job_id)
             return None if row is None else job_from_row(row)
+
+    @_whole
+    async def of_message(self, message_id: int) -> tuple[Job, list[JobImage]] | None:
+        """The job that a message belongs to, and the pictures that this message shows (a job may have several)."""
+        shown = select(ImageRow).where(ImageRow.message_id == message_id).order_by(ImageRow.index)
+        async with self.database.read() as session:
+            images = [job_image_from_row(row, self._folder) for row in await session.scalars(shown)]
+            wanted = JobRow.id == images[0].job_id if images else JobRow.message_id == message_id
+            row = await session.scalar(select(JobRow).where(wanted))
+            return None if row is None else (job_from_row(row), images)
 
     @_whole
     async def images(self, job_id: str) -> list[JobImage]:
@@ -280,6 +292,14 @@ class Jobs:
             await _update(session, untold + without_end, **_failed(reason, now))
             ended = await _update(session, untold, delivered_at=now)
             return job_from_row(await session.get_one(JobRow, job_id)) if ended else None
+
+
+async def _with_known_origin(session: AsyncSession, job: Job) -> Job:
+    """What it was made from may have been deleted since its member saw it."""
+    origin = job.origin
+    if origin is None or origin.job_id is None or await session.get(JobRow, origin.job_id) is not None:
+        return job
+    return dataclasses.replace(job, origin=dataclasses.replace(origin, job_id=None))
 
 
 def _running(job_id: str, attempt: int) -> list[Any]:

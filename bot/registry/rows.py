@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from bot.job import Job, JobImage, JobState
+from bot.job import Job, JobImage, JobKind, JobState, Origin
 from bot.registry.tables import ImageRow, JobRow
 from generation.recipe import Recipe
 from generation.request import ImageRequest
@@ -15,10 +15,14 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def _optional_json(value: object | None) -> str | None:
+    return None if value is None else _json(value)
+
+
 def job_values(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
-        "kind": "imagine",
+        "kind": job.kind,
         "member_id": job.member_id,
         "guild_id": job.guild_id,
         "channel_id": job.channel_id,
@@ -34,7 +38,30 @@ def job_values(job: Job) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "delivered_at": job.delivered_at,
+        **_origin_values(job.origin or Origin(), known=job.origin is not None),
+        "foreign_start": job.foreign_start,
+        "redraw": _optional_json(job.redraw),
+        "recipe": _optional_json(job.recipe),
+        "file_limit": job.file_limit,
     }
+
+
+def _origin_values(origin: Origin, *, known: bool) -> dict[str, Any]:
+    return {
+        "origin_job_id": origin.job_id,
+        "origin_index": origin.index if known else None,
+        "origin_guild_id": origin.guild_id,
+        "origin_channel_id": origin.channel_id,
+        "origin_message_id": origin.message_id,
+    }
+
+
+def _origin(row: JobRow) -> Origin | None:
+    if row.origin_index is None:
+        return None
+    return Origin(
+        row.origin_job_id, row.origin_index, row.origin_guild_id, row.origin_channel_id, row.origin_message_id
+    )
 
 
 def job_from_row(row: JobRow) -> Job:
@@ -54,6 +81,12 @@ def job_from_row(row: JobRow) -> Job:
         started_at=row.started_at,
         finished_at=row.finished_at,
         delivered_at=row.delivered_at,
+        kind=JobKind(row.kind),
+        origin=_origin(row),
+        foreign_start=row.foreign_start,
+        redraw=None if row.redraw is None else msgspec.json.decode(row.redraw, type=ImageRequest),
+        recipe=None if row.recipe is None else msgspec.json.decode(row.recipe, type=Recipe),
+        file_limit=row.file_limit,
     )
 
 

@@ -3,7 +3,18 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Dialect, ForeignKey, Index, MetaData, String, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    false,
+    true,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import DateTime, TypeDecorator
 
@@ -44,6 +55,8 @@ class MemberRow(Table):
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    ping: Mapped[bool] = mapped_column(server_default=true())
+    """Whether a job that took long ends with a mention of its member."""
 
 
 class JobRow(Table):
@@ -52,6 +65,8 @@ class JobRow(Table):
         CheckConstraint("state IN ('queued', 'running', 'done', 'delivered', 'failed', 'cancelled')", name="state"),
         Index(None, "state", "delivered_at"),
         Index(None, "member_id", "state"),
+        Index(None, "origin_job_id"),
+        Index(None, "message_id"),
     )
 
     id: Mapped[str] = mapped_column(String(20), primary_key=True)
@@ -72,10 +87,20 @@ class JobRow(Table):
     started_at: Mapped[datetime | None] = mapped_column(UtcTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
     delivered_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    origin_job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    origin_index: Mapped[int | None]
+    origin_guild_id: Mapped[int | None] = mapped_column(BigInteger)
+    origin_channel_id: Mapped[int | None] = mapped_column(BigInteger)
+    origin_message_id: Mapped[int | None] = mapped_column(BigInteger)
+    foreign_start: Mapped[bool] = mapped_column(server_default=false())
+    redraw: Mapped[str | None] = mapped_column(Text)
+    recipe: Mapped[str | None] = mapped_column(Text)
+    file_limit: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class ImageRow(Table):
     __tablename__ = "images"
+    __table_args__ = (Index(None, "message_id"),)
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -88,3 +113,62 @@ class ImageRow(Table):
     nsfw: Mapped[float]
     words_not_read: Mapped[str] = mapped_column(Text)
     message_id: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class GuildSettingsRow(Table):
+    """What a server's managers decided; no row = the defaults."""
+
+    __tablename__ = "guild_settings"
+
+    guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    remix_others: Mapped[bool] = mapped_column(server_default=true())
+    """Whether members may make something of other members' pictures."""
+
+
+class StudioChannelRow(Table):
+    """Channels in which every reply to a picture is a remix."""
+
+    __tablename__ = "studio_channels"
+    __table_args__ = (Index(None, "guild_id"),)
+
+    channel_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    guild_id: Mapped[int] = mapped_column(BigInteger)
+
+
+class BlockRow(Table):
+    """Members who may not ask for anything in a server. Outlives /forget-me, so no reference to `members`."""
+
+    __tablename__ = "blocks"
+
+    guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    member_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    by_id: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ReportRow(Table):
+    """What members brought before the operator. `job_id` and `member_id` are those of the reported picture."""
+
+    __tablename__ = "reports"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reporter_id: Mapped[int] = mapped_column(BigInteger)
+    guild_id: Mapped[int | None] = mapped_column(BigInteger)
+    channel_id: Mapped[int] = mapped_column(BigInteger)
+    message_id: Mapped[int] = mapped_column(BigInteger)
+    job_id: Mapped[str | None] = mapped_column(String(20))
+    member_id: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class DoomedMessageRow(Table):
+    """Messages on Discord that have still to be deleted."""
+
+    __tablename__ = "doomed_messages"
+
+    channel_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    message_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    guild_id: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)

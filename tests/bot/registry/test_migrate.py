@@ -20,13 +20,20 @@ FIRST = "0001"
 # its own revision here: {revision: statements}.
 ROWS = {
     FIRST: [
-        "INSERT INTO members VALUES (1, '2030-01-01 00:00:00.000000')",
+        "INSERT INTO members (id, created_at) VALUES (1, '2030-01-01 00:00:00.000000')",
         "INSERT INTO jobs (id, kind, member_id, channel_id, interaction_id, state, attempt, crashes, image_count,"
         " request, created_at) VALUES ('a', 'imagine', 1, 2, 3, 'done', 1, 0, 1,"
         ' \'{"prompt":"x","seed":1}\', \'2030-01-01 00:00:00.000000\')',
         'INSERT INTO images (job_id, "index", path, seed, width, height, recipe, nsfw, words_not_read)'
         " VALUES ('a', 0, 'images/a/1-0.png', 1, 64, 64, '{}', 0.5, '[]')",
-    ]
+    ],
+    "0002": [
+        "INSERT INTO guild_settings (guild_id) VALUES (5)",
+        "INSERT INTO studio_channels VALUES (6, 5)",
+        "INSERT INTO blocks VALUES (5, 1, 2, 'spam', '2030-01-01 00:00:00.000000')",
+        "INSERT INTO reports VALUES (1, 1, 5, 6, 7, 'a', 1, 'rude', '2030-01-01 00:00:00.000000')",
+        "INSERT INTO doomed_messages VALUES (6, 7, 5, '2030-01-01 00:00:00.000000')",
+    ],
 }
 
 
@@ -43,6 +50,10 @@ def counts(path: Path) -> dict[str, int]:
             if name != "alembic_version"
         ]
         return {t: connection.execute(f'SELECT count(*) FROM "{t}"').fetchone()[0] for t in tables}
+
+
+def first_tables(path: Path) -> dict[str, int]:
+    return {table: count for table, count in counts(path).items() if table in ("members", "jobs", "images")}
 
 
 def test_from_nothing_to_the_models(tmp_path: Path) -> None:
@@ -94,6 +105,20 @@ def test_every_migration_keeps_the_rows_of_a_populated_database(tmp_path: Path) 
         assert all(expected.values()), "a table without a row proves nothing: add one to ROWS"
 
 
+def test_a_job_of_before_with_a_start_image_began_with_somebodys_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    upgrade(path, FIRST)
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in ROWS[FIRST]:
+            connection.execute(statement)
+        connection.execute("UPDATE jobs SET interaction_id = NULL")  # unique, where it is known
+        connection.execute(ROWS[FIRST][1].replace("'a'", "'b'").replace('"seed":1', '"seed":1,"init_image":"s.png"'))
+        connection.commit()
+    upgrade(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT id, foreign_start FROM jobs ORDER BY id").fetchall() == [("a", 0), ("b", 1)]
+
+
 def test_a_batch_migration_does_not_delete_the_children(tmp_path: Path) -> None:
     """What env.py is there for: with foreign keys on, rebuilding `members` would empty `jobs` and `images`."""
     path = tmp_path / "a.db"
@@ -108,7 +133,7 @@ def test_a_batch_migration_does_not_delete_the_children(tmp_path: Path) -> None:
         "with op.batch_alter_table('members', recreate='always') as batch:\n"
         "        batch.add_column(sa.Column('name', sa.String(), nullable=True))",
     )
-    assert counts(path) == {"members": 1, "jobs": 1, "images": 1}
+    assert first_tables(path) == {"members": 1, "jobs": 1, "images": 1}
 
 
 def test_a_migration_that_breaks_references_is_rolled_back(tmp_path: Path) -> None:
@@ -120,8 +145,8 @@ def test_a_migration_that_breaks_references_is_rolled_back(tmp_path: Path) -> No
         connection.commit()
     with pytest.raises(Exception, match="the first in table jobs"):
         run_with_extra_migration(tmp_path, path, "op.execute('DELETE FROM members')")
-    assert counts(path) == {"members": 1, "jobs": 1, "images": 1}
-    assert current_revision(path) == FIRST
+    assert first_tables(path) == {"members": 1, "jobs": 1, "images": 1}
+    assert current_revision(path) == revisions()[-1]
 
 
 def run_with_extra_migration(folder: Path, path: Path, body: str) -> None:
