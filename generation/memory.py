@@ -23,7 +23,8 @@ GIB: Final = 1024**3
 RESERVED: Final = GIB
 """For the CUDA context, the display, cuDNN's workspaces and what the allocator can't use."""
 _ENOUGH_ROWS: Final = 8
-"""Four guided pictures: above, a step takes nearly as much longer as it has more rows."""
+"""Four guided pictures. An assumption until a GPU was measured: that beyond it more rows are no longer worth slower
+offloading or tiles."""
 _USUAL_RANKS: Final = 256
 """Of the LoRAs in use at a time: eight of rank 32, as most are."""
 _RANKS: Final = (128, 256, 512, 1024)
@@ -49,10 +50,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class DoesNotFit(ModelError):
-    """Not even one row fits on this card. `needed` and `there` are bytes."""
+    """Not even one row fits on this card."""
 
     def __init__(self, what: str, needed: float, there: float) -> None:
-        self.needed, self.there = needed, there
+        """`needed` and `there` are bytes."""
         there_is = f"there are {there / GIB:.1f} GB"
         super().__init__(f"{what} needs {needed / GIB:.1f} GB of graphics memory; {there_is}.")
 
