@@ -16,6 +16,7 @@ import discord
 
 from bot.chat.client import build_client
 from bot.errors import UserError
+from bot.health import Health, health_served, link_of
 from bot.invite import invite_link
 from bot.playground.connect import TOKEN, point_discord_at
 from bot.pulse import Pulse
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 SERVER_STOP_SECONDS = 5
 QUIET = {"discord": logging.WARNING, "discord.client": logging.ERROR, "alembic": logging.WARNING}
 """Libraries that say more than an operator wants to read (discord.client warns that voice is not there)."""
+NO_MESSAGE_CONTENT = (
+    "Discord doesn't let this bot read messages: switch on Message Content Intent on the application's Bot page, "
+    "or set ATELIER_MESSAGE_CONTENT to off."
+)
 
 
 @asynccontextmanager
@@ -38,8 +43,13 @@ async def opened(settings: Settings) -> AsyncGenerator[tuple[Studio, discord.Cli
         Registry(settings.data_dir) as registry,
         Studio(settings, registry, ProcessWorker(settings)) as studio,
         build_client(studio, settings) as client,
+        health_served(_health(studio, client, settings), settings.health_port),
     ):
         yield studio, client
+
+
+def _health(studio: Studio, client: discord.AutoShardedClient, settings: Settings) -> Health:
+    return Health(studio.status, lambda: link_of(client), settings.data_dir / "images")
 
 
 async def serve(settings: Settings, token: str) -> None:
@@ -139,6 +149,9 @@ def _reporting(run: Callable[[Settings], None]) -> int:
         return 2
     except discord.LoginFailure:
         print("Discord refused the token: check ATELIER_DISCORD_TOKEN.", file=sys.stderr)  # noqa: T201
+        return 2
+    except discord.PrivilegedIntentsRequired:
+        print(NO_MESSAGE_CONTENT, file=sys.stderr)  # noqa: T201
         return 2
     except (aiohttp.ClientError, discord.DiscordServerError, discord.GatewayNotFound) as error:
         reason = f"Discord could not be reached ({type(error).__name__}): check this machine's network connection."

@@ -104,5 +104,28 @@ def doctor() -> None:
     raise typer.Exit(main_doctor())
 
 
+@app.command()
+def backup(
+    destination: Annotated[Path, typer.Argument(help="A folder, best on another disk; it is made where needed.")],
+    keep: Annotated[int | None, typer.Option(min=1, help="Remove all but this many of the backups in it.")] = None,
+    playground: Annotated[bool, typer.Option("--playground", help="The playground's data instead.")] = False,
+) -> None:
+    """Copy database and pictures into a new folder in DESTINATION, also while the bot runs."""
+    from bot.backup import main_backup
+
+    raise typer.Exit(main_backup(destination, keep, playground=playground))
+
+
+@app.command()
+def reports(
+    most: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
+    playground: Annotated[bool, typer.Option("--playground", help="The playground's data instead.")] = False,
+) -> None:
+    """List what members reported to the operator, also while the bot runs."""
+    from bot.report_list import main_reports
+
+    raise typer.Exit(main_reports(most, playground=playground))
+
+
 def main() -> None:
     app()

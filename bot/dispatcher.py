@@ -18,7 +18,7 @@ import msgspec
 from bot.announcer import Announcer
 from bot.errors import RegistryTrouble
 from bot.folders import JobFolders
-from bot.job import Job, JobImage, JobState
+from bot.job import Job, JobImage, JobKind, JobState
 from bot.outlook import WorkerState, WorkerStatus
 from bot.registry.jobs import Jobs
 from bot.settings import Settings
@@ -26,6 +26,7 @@ from bot.waiting import WaitingRoom
 from bot.worker import messages
 from bot.worker.messages import FromWorker, WorkerLost
 from bot.worker.protocol import Worker
+from generation.request import ImageRequest
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Dispatcher:
         clock: Callable[[], datetime],
     ) -> None:
         self.status = WorkerStatus()
+        self.last_result_at: datetime | None = None
         self.running: dict[str, Running] = {}
         self.waiting = WaitingRoom(settings.message_wait_seconds)
         self._jobs, self._worker, self._folders = jobs, worker, folders
@@ -90,12 +92,25 @@ class Dispatcher:
             return job
 
     async def give_up(self, job_id: str, reason: str) -> Job | None:
-        """As `cancel`, for a job whose member can't be told anything any more."""
+        """As `cancel`, for a job whose member can't be told anything any more. Finished pictures stay."""
         async with self._turn:
             job = await self._jobs.give_up(job_id, reason, self._clock())
-            if job is not None:
+            if job is not None and not await self._jobs.images(job_id):
                 await self._drop(job)
             return job
+
+    @property
+    def standstill(self) -> asyncio.Lock:
+        """`async with dispatcher.standstill:` no job changes its state."""
+        return self._turn
+
+    async def let_go(self, job: Job, failure: str | None = None) -> None:
+        """Inside `standstill`: the registry ended or deleted it by other means. `failure` None: told as cancelled."""
+        await self._drop(job)
+        if failure is None:
+            self._announce.on_cancelled(job)
+        else:
+            self._announce.on_failed(job, failure)
 
     async def _drop(self, job: Job) -> None:
         if job.id in self.running:  # its files go when the worker has let go of it
@@ -181,12 +196,19 @@ class Dispatcher:
         return True
 
     def _draw(self, job: Job) -> messages.Draw:
-        request = job.request
-        if request.init_image is not None:
-            path = str(self._folders.absolute(request.init_image))
-            request = msgspec.structs.replace(request, init_image=path)
-        folder = str(self._folders.of(job.id))
-        return messages.Draw(job=job.id, attempt=job.attempt, request=request, output_dir=folder)
+        return messages.Draw(
+            job=job.id,
+            attempt=job.attempt,
+            request=self._with_absolute_paths(job.request),
+            output_dir=str(self._folders.of(job.id)),
+            redraw=None if job.redraw is None else self._with_absolute_paths(job.redraw),
+            resample=job.recipe if job.kind is JobKind.RESAMPLE else None,
+        )
+
+    def _with_absolute_paths(self, request: ImageRequest) -> ImageRequest:
+        if request.init_image is None:
+            return request
+        return msgspec.structs.replace(request, init_image=str(self._folders.absolute(request.init_image)))
 
     async def _expire(self) -> None:
         """Leases that nobody renewed: the worker lives but has not named the job for too long."""
@@ -293,7 +315,9 @@ class Dispatcher:
                 images = [JobImage.of(job_id, i, image) for i, image in enumerate(message.images)]
                 done = await self._jobs.finish(job_id, attempt, images, now)
                 if done is not None:
-                    self.waiting.drawn(len(images), time.monotonic() - max(running.since, self._last_end))
+                    self.last_result_at = now
+                    if done.kind is not JobKind.RESAMPLE:  # whose moment says nothing about the others'
+                        self.waiting.drawn(len(images), time.monotonic() - max(running.since, self._last_end))
                     self._announce.on_done(done, images)
                     return
             case messages.Failed():

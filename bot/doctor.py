@@ -16,6 +16,7 @@ import discord
 from rich.console import Console
 
 from bot.invite import invite_link
+from bot.keeping import disk_free, measured
 from bot.registry.registry import DATABASE
 from bot.settings import Settings, SettingsError, load_settings
 
@@ -73,10 +74,11 @@ def token_and_intents(settings: Settings) -> Iterator[Check]:
             '"Connect your server") and set ATELIER_DISCORD_TOKEN.',
         )
         return
-    yield from asyncio.run(_ask_discord(settings.discord_token.get_secret_value()))
+    wants_content = settings.message_content == "on"
+    yield from asyncio.run(_ask_discord(settings.discord_token.get_secret_value(), wants_content=wants_content))
 
 
-async def _ask_discord(token: str) -> list[Check]:
+async def _ask_discord(token: str, *, wants_content: bool) -> list[Check]:
     client = discord.Client(intents=discord.Intents.none())
     try:
         await client.login(token)
@@ -105,8 +107,22 @@ async def _ask_discord(token: str) -> list[Check]:
     content = flags.gateway_message_content or flags.gateway_message_content_limited
     return [
         Check("token", "ok", f"belongs to {application.name}; invite it with {invite_link(application.id)}"),
-        Check("intents", "ok", "message content is " + ("on" if content else "off, and not needed")),
+        message_content(allowed=content, wanted=wants_content),
     ]
+
+
+def message_content(*, allowed: bool, wanted: bool) -> Check:
+    """`allowed` by Discord, `wanted` by ATELIER_MESSAGE_CONTENT: wanted and not allowed, the bot can't connect."""
+    if wanted and not allowed:
+        return Check(
+            "intents",
+            "fail",
+            "ATELIER_MESSAGE_CONTENT is on, but Discord doesn't allow it",
+            "Switch on Message Content Intent on the application's Bot page, or set ATELIER_MESSAGE_CONTENT to off.",
+        )
+    if wanted:
+        return Check("intents", "ok", "message content is on")
+    return Check("intents", "ok", "message content is off: replies are read only where they ping the bot")
 
 
 def database(settings: Settings) -> Check:
@@ -166,16 +182,23 @@ def device() -> Check:
 
 
 def disk(settings: Settings) -> Check:
-    """Room for pictures in the data folder's file system."""
-    folder = settings.data_dir
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / 1e9
+    """Room for pictures in the data folder's file system, now and up to their budget."""
+    folder = settings.data_dir / "images"
+    free = disk_free(folder) / 1e9
     if free < NEEDED_DISK_GB:
         return Check(
             "disk",
             "fail",
-            f"{free:.1f} GB free at {folder}",
+            f"{free:.1f} GB free at {settings.data_dir}",
             f"Free some, or set ATELIER_DATA_DIR to a disk with at least {NEEDED_DISK_GB:.0f} GB.",
         )
-    return Check("disk", "ok", f"{free:.0f} GB free at {folder}")
+    taken = measured(folder).size / 1e9
+    found = f"{free:.0f} GB free at {settings.data_dir}; pictures take {taken:.1f} of {settings.disk_budget_gb:g} GB"
+    if taken + free < settings.disk_budget_gb + NEEDED_DISK_GB:
+        return Check(
+            "disk",
+            "warn",
+            found,
+            "Set ATELIER_DISK_BUDGET_GB to less: before the disk is full, the oldest pictures go anyway.",
+        )
+    return Check("disk", "ok", found)

@@ -6,6 +6,7 @@
 import errno
 
 from generation.image_input import ImageRefused
+from generation.prompt import PromptError
 from generation.request import InvalidRequest
 
 
@@ -35,6 +36,18 @@ class StartImageGone(UserError):
     """The start image of this picture is no longer kept: attach it again."""
 
 
+class Blocked(UserError):
+    """A moderator of this server has blocked you from asking for pictures here."""
+
+
+class TooManyReports(UserError):
+    """You have sent several reports within this hour, and they are with the operator: try again later."""
+
+
+class NotDownloaded(UserError):
+    """I could not download your picture from Discord: attach it again, please."""
+
+
 class RegistryTrouble(UserError):
     """The studio's records cannot be used right now: try again in a minute."""
 
@@ -59,6 +72,10 @@ class DataFolderUnusable(UserError):
     """The data folder {folder} cannot be used ({reason}): set ATELIER_DATA_DIR to a folder that can be written."""
 
 
+class NoReports(UserError):
+    """There is no database with reports in {folder}: set ATELIER_DATA_DIR to the bot's data folder."""
+
+
 class DatabaseDamaged(UserError):
     """The database {path} is damaged ({reason}): put a backup in its place, or move it away to begin anew."""
 
@@ -67,14 +84,39 @@ class DatabaseTooNew(UserError):
     """The database {path} was made by a newer Atelier: update Atelier, or set ATELIER_DATA_DIR to another folder."""
 
 
+class BackupInside(UserError):
+    """The backup would lie inside the data folder {folder}: choose a place elsewhere, best on another disk."""
+
+
+class NothingToBackUp(UserError):
+    """There is no database in {folder}: set ATELIER_DATA_DIR to the bot's data folder."""
+
+
+class NotCopied(UserError):
+    """The database in {folder} cannot be copied ({reason}): run atelier doctor."""
+
+
+class FilesUnreadable(UserError):
+    """The pictures in {folder} cannot be read ({reason}): run this as the user that the bot runs as."""
+
+
+class BackupDiskFull(UserError):
+    """There is not enough room for the backup in {place}: make some, or choose another disk."""
+
+
+class BackupUnwritable(UserError):
+    """The backup cannot be written to {place} ({reason}): choose a folder that this user may write to."""
+
+
 INTERNAL_ERROR = "Something went wrong in the studio. It is in the log; please try again."
 CRASHED_TOO_OFTEN = "This picture crashed the worker three times, so it was given up."
+START_IMAGE_DELETED = "The member whose picture this starts from has deleted it."
 NOT_CHECKED = "The picture could not be checked, so it is not shown."
 
 
 def sentence(error: BaseException) -> str:
     """One plain sentence about `error` for whoever is waiting; never a traceback, never a path of ours."""
-    if isinstance(error, UserError | InvalidRequest | ImageRefused):
+    if isinstance(error, UserError | InvalidRequest | ImageRefused | PromptError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return str(DiskFull())

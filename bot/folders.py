@@ -1,10 +1,11 @@
 """The files of jobs: `<data>/images/<job>/`, with the start image, previews and finished pictures. Blocking calls:
 use them in a thread."""
 
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -13,7 +14,10 @@ from bot.errors import StartImageGone
 from bot.job import JobState
 from generation.image_input import read_image
 
+log = logging.getLogger(__name__)
+
 START_IMAGE = "start.png"
+_DELETED = ".deleted"  # in the folder of a job whose rows are about to go
 _BEGUN = ".start."  # the start of a start image's name while it is being written
 START_SIDE = 2048  # at most, on the longest side: no model draws larger pictures
 _LEAST_SIDE = 16  # what `read_image` asks for when the worker reads it again
@@ -81,16 +85,31 @@ class JobFolders:
             if path.name != START_IMAGE:
                 path.unlink(missing_ok=True)
 
+    def remove_start_images(self, job_ids: Iterable[str]) -> None:
+        """Raises OSError, but not where there is none."""
+        for job_id in job_ids:
+            (self.of(job_id) / START_IMAGE).unlink(missing_ok=True)
+
+    def mark_deleted(self, job_ids: Iterable[str]) -> None:
+        """Their rows are about to go: should `remove` not come to it then, `sweep` does it at the next start."""
+        for job_id in job_ids:
+            try:
+                (self.of(job_id) / _DELETED).touch()
+            except OSError as error:  # a full disk must not keep anybody from deleting
+                if not isinstance(error, FileNotFoundError):
+                    log.warning("the files of job %s can't be marked: %s", job_id, error.strerror)
+
     def sweep(self, states: Mapping[str, JobState]) -> None:
         """At start: what a killed bot has left of cancelled jobs, and of requests that never became a job.
 
-        Folders of unknown jobs with pictures in them stay: the database may be a new one, or a backup.
+        Folders of unknown jobs with pictures in them stay, unless the jobs were deleted: the database may be a new
+        one, or a backup.
         """
         if not self._images.is_dir():
             return
         for folder in self._images.iterdir():
             state = states.get(folder.name)
-            if state is JobState.CANCELLED or (state is None and _only_begun(folder)):
+            if state is JobState.CANCELLED or (state is None and _may_go(folder)):
                 self.remove(folder.name)
 
     def _make(self, job_id: str) -> Path:
@@ -102,11 +121,12 @@ class JobFolders:
         return path.relative_to(self.data_folder).as_posix()
 
 
-def _only_begun(folder: Path) -> bool:
-    """A folder with nothing but a start image in it, whole or not."""
+def _may_go(folder: Path) -> bool:
+    """The folder of a deleted job, or one with nothing but a start image in it, whole or not."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    return all(path.name == START_IMAGE or path.name.startswith(_BEGUN) for path in folder.iterdir())
+    names = [path.name for path in folder.iterdir()]
+    return _DELETED in names or all(name == START_IMAGE or name.startswith(_BEGUN) for name in names)
 
 
 def _bounded(image: Image.Image) -> Image.Image:

@@ -84,6 +84,10 @@ class StudioStatus:
     running: int
     images_waiting: int
     started_at: datetime
+    last_result_at: datetime | None = None
+    """When a job was last done; None since the start."""
+    kept_bytes: int | None = None
+    """What the pictures on disk take; None before they were measured."""
 
 
 class JobListener(Protocol):

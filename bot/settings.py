@@ -31,6 +31,7 @@ class Settings(BaseSettings):
 
     discord_token: SecretStr | None = Field(None, description="the bot token from Discord's developer portal")
     dev_guild_id: int | None = Field(None, ge=1, description="a server's id, a whole number")
+    operator_id: int | None = Field(None, ge=1, description="a Discord user's id, a whole number")
     data_dir: Path = Field(Path("atelier-data"), description="the path of a folder")
     model: str = Field(
         "bundled", min_length=1, description="bundled, a folder, a .safetensors file, or a Hugging Face model id"
@@ -45,22 +46,26 @@ class Settings(BaseSettings):
     reproducible: Literal["on", "off"] = Field("off", description="on or off")
     nsfw_threshold: float = Field(0.7, gt=0, le=1, description="a number above 0 and up to 1")
     queue_per_member: int = Field(20, ge=1, le=1000, description="a whole number of pictures, 1 to 1000")
+    keep_days: int = Field(30, ge=1, le=3650, description="a whole number of days, 1 to 3650")
+    disk_budget_gb: float = Field(20, ge=0.1, le=1_000_000, description="a number of gigabytes, 0.1 to 1000000")
     jobs_at_once: int = Field(8, ge=1, le=32, description="a whole number, 1 to 32")
     message_wait_seconds: float = Field(20, ge=0, le=300, description="a number of seconds, 0 to 300")
     lease_seconds: float = Field(120, ge=5, le=3600, description="a number of seconds, 5 to 3600")
     worker_heartbeat_seconds: float = Field(60, ge=1, le=3600, description="a number of seconds, 1 to 3600")
     worker_loading_seconds: float = Field(300, ge=5, le=7200, description="a number of seconds, 5 to 7200")
+    message_content: Literal["on", "off"] = Field("off", description="on or off")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
     )
+    health_port: int = Field(7861, ge=0, le=65535, description="a port number, 0 to 65535 (0 = no /healthz)")
     playground_port: int = Field(7860, ge=0, le=65535, description="a port number, 0 to 65535 (0 = any free one)")
 
-    @field_validator("log_level", "dtype", "output_check", "reproducible", "device", mode="before")
+    @field_validator("log_level", "dtype", "output_check", "reproducible", "message_content", "device", mode="before")
     @classmethod
     def _any_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
 
-    @field_validator("output_check", "reproducible", mode="before")
+    @field_validator("output_check", "reproducible", "message_content", mode="before")
     @classmethod
     def _toml_boolean(cls, value: object) -> object:
         return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value

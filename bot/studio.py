@@ -6,8 +6,9 @@ It does not know how members are told (a `JobListener` does that) nor how pictur
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -17,6 +18,8 @@ from bot.dispatcher import Dispatcher
 from bot.errors import INTERNAL_ERROR, NotFound, NotYours
 from bot.folders import JobFolders
 from bot.job import Job, JobImage, JobKind, JobState, Origin, new_job_id
+from bot.keeping import Keeping, disk_free
+from bot.members import MemberCare
 from bot.outlook import (
     CancelOutcome,
     JobListener,
@@ -26,7 +29,9 @@ from bot.outlook import (
     StudioStatus,
     Submitted,
 )
+from bot.registry.doomed import DoomedMessage
 from bot.registry.registry import Registry
+from bot.removal import Removal
 from bot.settings import Settings
 from bot.uncancelled import Uncancelled
 from bot.worker.protocol import Worker
@@ -50,18 +55,28 @@ class Studio:
     """`async with Studio(settings, registry, worker) as studio:` owns the worker and the side tasks."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, worker: Worker, clock: Callable[[], datetime] = utc_now
+        self,
+        settings: Settings,
+        registry: Registry,
+        worker: Worker,
+        clock: Callable[[], datetime] = utc_now,
+        free: Callable[[Path], int] = disk_free,
     ) -> None:
         self._settings = settings
         self._jobs = registry.jobs
+        self.guilds = registry.guilds
         self._worker = worker
         self._clock = clock
         self._folders = JobFolders(registry.folder)
         self._announce = Announcer()
         self._dispatcher = Dispatcher(settings, self._jobs, worker, self._folders, self._announce, clock)
+        self._keeping = Keeping(settings, registry.pictures, registry.folder, clock, free)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._submitting = Uncancelled()
+        self._removal = Removal(registry.removals, self._dispatcher, self._folders, clock)
+        self.members = MemberCare(registry, self._dispatcher, self._removal, clock, self._submitting)
+        self.history, self._doomed = registry.history, registry.doomed
         self._start_images = asyncio.Lock()  # one is read at a time: a large one takes hundreds of megabytes
         self._started_at = clock()
 
@@ -74,7 +89,11 @@ class Studio:
         for job in await self._jobs.live():
             self._dispatcher.add(job, front=job.attempt > 0)
         await self._worker.start()
-        for name, work in (("send", self._dispatcher.send_jobs()), ("receive", self._dispatcher.receive())):
+        for name, work in (
+            ("send", self._dispatcher.send_jobs()),
+            ("receive", self._dispatcher.receive()),
+            ("keeping", self._keeping.run()),
+        ):
             task = asyncio.create_task(work, name=f"studio-{name}")
             task.add_done_callback(self._log_death)
             self._tasks.append(task)
@@ -93,6 +112,7 @@ class Studio:
         """Starts nothing more, stops the worker (a result that comes until then is kept), puts running jobs back."""
         self._stopping = True
         self._dispatcher.close()
+        self._keeping.close()
         await self._worker.stop()
         _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
         for task in late:
@@ -140,8 +160,8 @@ class Studio:
         drawn again by the worker instead. The rest is said at `Job`; `interaction_id` may be any id of Discord's
         that stands for the asking, such as that of a reply.
 
-        Raises QueueFull, ImageRefused, InvalidRequest (the loaded model can't draw that size), StartImageGone,
-        RegistryTrouble, OSError: `bot.errors.sentence` has the words.
+        Raises QueueFull, Blocked, ImageRefused, InvalidRequest (the loaded model can't draw that size),
+        StartImageGone, RegistryTrouble, OSError: `bot.errors.sentence` has the words.
 
         A caller that is cancelled meanwhile does not undo it: a job that is kept is always queued too.
         """
@@ -173,6 +193,7 @@ class Studio:
 
     async def _keep(self, job: Job, init_image: bytes | None) -> Submitted:
         limit = self._settings.queue_per_member
+        await self._keeping.make_room()
         try:
             if init_image is None:
                 job = await self._with_copied_start_image(job)
@@ -209,6 +230,10 @@ class Studio:
             raise NotFound
         self._dispatcher.message_attached(job_id, message_id)
 
+    async def attach_pictures(self, job_id: str, indices: Collection[int], message_id: int) -> None:
+        """A further message of a done job shows these of its pictures. Raises RegistryTrouble."""
+        await self._jobs.attach_pictures(job_id, indices, message_id)
+
     async def cancel(self, job_id: str, *, by: int, may_manage: bool = False) -> CancelOutcome:
         """Ends a waiting job at once and a running one at its next step.
 
@@ -220,14 +245,42 @@ class Studio:
         cancelled = await self._dispatcher.cancel(job_id)
         return CancelOutcome.TOO_LATE if cancelled is None else CancelOutcome.CANCELLED
 
+    async def delete(self, job_id: str, *, by: int, may_manage: bool = False) -> Job:
+        """A job with its pictures, for good; live ones are cancelled. Its messages are then in `doomed()`.
+
+        Raises NotFound, NotYours, RegistryTrouble.
+        """
+        job = await self.job(job_id)
+        if job.member_id != by and not may_manage:
+            raise NotYours
+        deleted = await self._submitting.run(self._removal.delete(job_id))
+        if deleted is None:
+            raise NotFound
+        return deleted
+
+    async def doomed(self) -> Sequence[DoomedMessage]:
+        """Messages on Discord that are still to be deleted, oldest first."""
+        return await self._doomed.all()
+
+    async def message_deleted(self, channel_id: int, message_id: int) -> None:
+        """One of `doomed()` is gone, or can't be reached any more."""
+        await self._doomed.remove(channel_id, message_id)
+
     async def mark_delivered(self, job_id: str, attempt: int) -> bool:
         """Its member was told how it ended. False where that was known already or the attempt is not the last."""
-        return await self._jobs.delivered(job_id, attempt, self._clock())
+        told = await self._jobs.delivered(job_id, attempt, self._clock())
+        if told:
+            self._keeping.told(job_id)
+        return told
 
     async def mark_undeliverable(self, job_id: str, reason: str) -> None:
-        """Nobody can be told (channel gone, permission lost): ends the job if it has not; no retry."""
+        """Nobody can be told (channel gone, permission lost): ends the job if it has not; no retry.
+
+        Finished pictures are kept all the same.
+        """
         if await self._dispatcher.give_up(job_id, reason) is not None:
             log.warning("job %s cannot be delivered: %s", job_id, reason)
+            self._keeping.told(job_id)
 
     # ── looking ──
 
@@ -245,6 +298,11 @@ class Studio:
     async def images(self, job_id: str) -> Sequence[JobImage]:
         """In order; empty before it is done."""
         return await self._jobs.images(job_id)
+
+    def start_image(self, job: Job) -> Path | None:
+        """Where its start image is kept, whether it is still there or not. None: it has none."""
+        kept = job.request.init_image
+        return None if kept is None else self._folders.absolute(kept)
 
     async def open_jobs(self, member_id: int) -> Sequence[Job]:
         """Their queued and running jobs, oldest first (for autocomplete)."""
@@ -290,4 +348,6 @@ class Studio:
             running=len(dispatcher.running),
             images_waiting=dispatcher.waiting.images,
             started_at=self._started_at,
+            last_result_at=dispatcher.last_result_at,
+            kept_bytes=self._keeping.kept_bytes,
         )

@@ -83,7 +83,8 @@ class Drawing:
     @property
     def total_steps(self) -> int:
         """Network evaluations of each picture, not the scheduler's steps: Heun makes 2n − 1."""
-        return self.pictures[0].evaluations if self.pictures else 0
+        course = self.pictures[0].course if self.pictures else self._courses([torch.Generator()])[0]
+        return len(course.rows)
 
     @property
     def step(self) -> int:

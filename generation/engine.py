@@ -104,6 +104,10 @@ class Engine:
         self._drawings[request_id] = drawing
         self._between.admit(drawing)
 
+    def total_steps(self, request: ImageRequest) -> int:
+        """To how many steps `Progress` would count. Raises InvalidRequest, as `admit` would."""
+        return Drawing(self._model, "", request.with_defaults(self._model.info.defaults)).total_steps
+
     def cancel(self, request_id: str) -> bool:
         """Drop a request at the next step, which reports it. False if there is no such request."""
         if request_id not in self._drawings or request_id in self._cancelled:

@@ -37,7 +37,7 @@ class InvalidRequest(ValueError):
         self.field = field
         self.value = value
         self.allowed = allowed
-        super().__init__(sentence or f"{field} must be {allowed}, not {_shown(value)}.")
+        super().__init__(sentence or f"{field} must be {allowed}, not {shown(value)}.")
 
 
 class ModelDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,12 +242,16 @@ def _clean_text(field: str, value: object) -> str:
     """One line without control characters; refuses what is not text or is too long."""
     if not isinstance(value, str):
         raise InvalidRequest(field, value, "text")
-    kept = "".join(" " if _is_unreadable(character) else character for character in value)
-    text = " ".join(kept.split())
+    text = tidied(value)
     if len(text) > limits.PROMPT_CHARACTERS:
         allowed = f"at most {limits.PROMPT_CHARACTERS:,} characters long"
         raise InvalidRequest(field, f"{len(text):,} characters", allowed)
     return text
+
+
+def tidied(text: str) -> str:
+    """One line: runs of white space and of characters that nobody can read become one space."""
+    return " ".join("".join(" " if _is_unreadable(character) else character for character in text).split())
 
 
 def _is_unreadable(character: str) -> bool:
@@ -272,7 +276,7 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value as it reads in a sentence; long ones are cut."""
     text = value if isinstance(value, str) else repr(value)
     text = "".join(" " if _is_unreadable(character) else character for character in text)

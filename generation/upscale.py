@@ -64,6 +64,14 @@ def upscale_request(
         return None
 
 
-def resample(image: Image.Image) -> Image.Image:
-    """Twice the width and height by Lanczos' filter: nothing new, nothing lost."""
-    return image.resize((image.width * FACTOR, image.height * FACTOR), Image.Resampling.LANCZOS)
+def resample(image: Image.Image, *, least_side: int = 0) -> Image.Image:
+    """Twice the width and height by Lanczos' filter: nothing new, nothing lost.
+
+    Where the long side is shorter than `least_side` pixels, it becomes twice that. No side becomes longer than the
+    longest that a request may ask for (2048), unless it is already.
+    """
+    long_side = max(image.size)
+    most = max(limits.SIDE[1], long_side)
+    scale = min(FACTOR * max(long_side, least_side), most) / long_side
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)

@@ -16,7 +16,7 @@ from bot.errors import INTERNAL_ERROR, sentence
 from generation.request import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import AsyncGenerator, Coroutine, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ async def answer(interaction: discord.Interaction[Any], text: str, **options: An
 
 
 def _as_edit(options: dict[str, Any]) -> dict[str, Any]:
-    file = options.get("file")
-    return {} if file is None else {"attachments": [file]}
+    edit = {"view": options["view"]} if "view" in options else {}
+    return edit if options.get("file") is None else {**edit, "attachments": [options["file"]]}
 
 
 async def acknowledge_later(interaction: discord.Interaction[Any]) -> None:
@@ -62,6 +62,51 @@ async def acknowledge_later(interaction: discord.Interaction[Any]) -> None:
         if error.code not in _TOO_LATE_TO_ANSWER and not is_passing(error):
             raise
         log.warning("interaction %s could not be acknowledged: %s", interaction.id, short(error))
+
+
+async def change_later(interaction: discord.Interaction[Any]) -> None:
+    """For a press in a message that only its presser sees: that very message becomes the answer, by `change`."""
+    try:
+        if not interaction.response.is_done():
+            await interaction.response.defer()
+    except discord.InteractionResponded:
+        pass
+    except discord.HTTPException as error:
+        if error.code not in _TOO_LATE_TO_ANSWER and not is_passing(error):
+            raise
+        log.warning("interaction %s could not be acknowledged: %s", interaction.id, short(error))
+
+
+async def change(
+    interaction: discord.Interaction[Any],
+    text: str,
+    *,
+    embeds: Sequence[discord.Embed] = (),
+    files: Sequence[discord.File] = (),
+    view: discord.ui.View | None = None,
+) -> None:
+    """After `change_later` or `acknowledge_later`: all that the message shows from now on."""
+    try:
+        await interaction.edit_original_response(content=text, embeds=embeds, attachments=files, view=view)
+    except Exception as error:
+        late = isinstance(error, discord.HTTPException) and error.code in _TOO_LATE_TO_ANSWER
+        if not late and not is_passing(error):
+            raise
+        log.warning("interaction %s could not be answered: %s", interaction.id, short(error))
+
+
+async def open_form(interaction: discord.Interaction[Any], form: discord.ui.Modal) -> None:
+    """Show a form, which must be the first answer. discord.py forgets it: its custom id says what it is about."""
+    form.stop()
+    try:
+        await interaction.response.send_modal(form)
+    except discord.InteractionResponded:
+        pass
+    except Exception as error:
+        late = isinstance(error, discord.HTTPException) and error.code in _TOO_LATE_TO_ANSWER
+        if not late and not is_passing(error):
+            raise
+        log.warning("interaction %s: the form could not be opened: %s", interaction.id, short(error))
 
 
 async def in_time(interaction: discord.Interaction[Any], work: Coroutine[Any, Any, T]) -> T:

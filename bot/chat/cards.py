@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -37,8 +37,10 @@ class Card:
     fresh: bool = True
     """The command that made the job is about to send its message: edits wait for it."""
     message: discord.Message | discord.PartialMessage | None = None
-    storing: asyncio.Task[None] | None = None
-    """Tells the registry the message's id."""
+    follow_up: discord.Interaction[Any] | None = None
+    """Where the bot can't write in the channel: what its messages are sent through."""
+    storing: list[asyncio.Task[None]] = field(default_factory=list["asyncio.Task[None]"])
+    """Tell the registry the ids of its messages."""
     phase: Phase = Phase.QUEUED
     place: Place | None = None
     progress: Progress | None = None
@@ -48,6 +50,13 @@ class Card:
     """Text of the last edit."""
     interrupted: bool = False
     """A worker was lost with it: the half-drawn preview has to go."""
+    ending: bool = False
+    """Its end may be in the channel already, whole or in part: told by an earlier life of the bot or try."""
+    told: set[int] = field(default_factory=set[int])
+    """Parts of its end that this life of the bot has told."""
+    seen: bool = False
+    """Its end has pictures to look at: not all were withheld."""
+    pinged: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while its message is made: it is made once."""
 
@@ -111,7 +120,7 @@ class Cards:
             return None
         card = self._cards.get(job.id)
         if card is None:
-            card = self._cards[job.id] = Card(job, fresh=job.message_id is None)
+            card = self._cards[job.id] = Card(job, fresh=job.message_id is None, ending=job.state.ended)
         return card
 
     def get(self, job_id: str) -> Card | None:

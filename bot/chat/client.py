@@ -5,18 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import discord
 from discord import app_commands
 
+from bot.chat import reporting
 from bot.chat.answers import answer, sentence_for
-from bot.chat.buttons import JobButton
-from bot.chat.commands import cancel, imagine, info, queue
+from bot.chat.buttons import JobButton, UnknownButton
+from bot.chat.commands import (
+    cancel,
+    forget_me,
+    history,
+    imagine,
+    info,
+    moderate,
+    preferences,
+    queue,
+    remix,
+    report,
+    server,
+)
 from bot.chat.delivery import Delivery
-from bot.chat.discord_errors import short
+from bot.chat.discord_errors import is_passing, short
+from bot.chat.forgetting import ForgetButton
+from bot.chat.history import PageButton, PictureMenu
 from bot.chat.messages import Messages
+from bot.chat.remixing import SeenPictures, submitted
+from bot.chat.replies import Replies
 from bot.chat.waiting import plain_wait
 
 if TYPE_CHECKING:
@@ -28,7 +45,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COMMANDS = (imagine.imagine, queue.queue, cancel.cancel, info.info)
+LOGIN_PAUSES: Final = (1.0, 2.0, 4.0, 8.0)
+"""Seconds between tries to log in: discord.py repeats some of what can fail then, but not 503 or a reset."""
+
+COMMANDS = (
+    imagine.imagine,
+    queue.queue,
+    cancel.cancel,
+    info.info,
+    history.history,
+    history.delete_picture,
+    forget_me.forget_me,
+    report.report,
+    report.report_message,
+    moderate.moderate,
+    preferences.preferences,
+    remix.remix,
+    server.server,
+)
 
 
 class Tree(app_commands.CommandTree["AtelierClient"]):
@@ -54,7 +88,12 @@ class AtelierClient(discord.AutoShardedClient):
         **options: Any,
     ) -> None:
         super().__init__(
-            intents=discord.Intents(guilds=True, guild_messages=True),
+            intents=discord.Intents(
+                guilds=True,
+                guild_messages=True,
+                dm_messages=True,
+                message_content=settings.message_content == "on",
+            ),
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags.none(),
             chunk_guilds_at_startup=False,
@@ -63,8 +102,10 @@ class AtelierClient(discord.AutoShardedClient):
         )
         self.studio = studio
         self.settings = settings
+        self.seen_pictures = SeenPictures()
         messages = Messages(self, nsfw_threshold=settings.nsfw_threshold)
         self.delivery = Delivery(studio, messages, wait=wait, sleep=sleep, clock=clock)
+        self.replies = Replies(self, clock=clock)
         self.tree = Tree(self, allowed_contexts=_EVERYWHERE, allowed_installs=_EVERYONE)
         for command in COMMANDS:
             self.tree.add_command(command)
@@ -72,9 +113,22 @@ class AtelierClient(discord.AutoShardedClient):
         self._failure: BaseException | None = None
         self._closing: asyncio.Task[None] | None = None
 
+    async def login(self, token: str) -> None:
+        """Through a short outage of Discord; what no waiting can help, such as a wrong token, is raised at once."""
+        for pause in (*LOGIN_PAUSES, None):
+            try:
+                return await super().login(token)
+            except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+                if pause is None or not is_passing(error):
+                    raise
+                log.warning("Discord can't be logged in to, next try in %g s: %s", pause, short(error))
+            await self.http.close()
+            self.http.connector = discord.utils.MISSING  # closed with its session; the next login makes another
+            await asyncio.sleep(pause)
+
     async def setup_hook(self) -> None:
         """Logged in, not yet connected: buttons of earlier lives, delivery, and the commands' definitions."""
-        self.add_dynamic_items(JobButton)
+        self.add_dynamic_items(JobButton, UnknownButton, PageButton, PictureMenu, ForgetButton)
         self.studio.subscribe(self.delivery)
         self._delivering = asyncio.create_task(self.delivery.run(), name="delivery")
         self._delivering.add_done_callback(self._delivery_ended)
@@ -94,9 +148,17 @@ class AtelierClient(discord.AutoShardedClient):
             said = error.text if isinstance(error, discord.HTTPException) else str(error)
             log.error("the commands could not be sent to Discord: %s: %s", short(error), said)
 
+    async def on_interaction(self, interaction: discord.Interaction[AtelierClient]) -> None:
+        """discord.py itself hands on commands and buttons; forms come here, so that none depends on its memory."""
+        await submitted(interaction)
+        await reporting.submitted(interaction)
+
     async def on_ready(self) -> None:
         log.info("connected to Discord as %s, in %d servers", self.user, len(self.guilds))
         self.delivery.recover()
+
+    async def on_message(self, message: discord.Message) -> None:
+        await self.replies.on_message(message)
 
     async def on_resumed(self) -> None:
         self.delivery.recover()

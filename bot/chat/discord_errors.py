@@ -28,12 +28,25 @@ GONE_CODES: Final = frozenset(
 CANNOT_SEND_CODES: Final = frozenset({10003, 10004, 50001, 50013})
 """Codes after which an interaction can still be answered by a follow-up."""
 
+NO_HISTORY_CODE: Final = 160002
+"""Who may not read a channel's history may not reply in it."""
 TOO_LARGE_CODES: Final = frozenset({40005})
+DELETED_CODES: Final = frozenset({10003, 10004, 10008})
+_ARCHIVED: Final = 50083
 
 
 def is_gone(error: BaseException) -> bool:
     """The message or its channel is out of reach for good."""
     return isinstance(error, discord.HTTPException) and (error.code in GONE_CODES or error.status == 401)
+
+
+def is_deleted(error: BaseException) -> bool:
+    """The message is not there any more, alone or with its channel."""
+    return isinstance(error, discord.HTTPException) and error.code in DELETED_CODES
+
+
+def is_archived(error: BaseException) -> bool:
+    return isinstance(error, discord.HTTPException) and error.code == _ARCHIVED
 
 
 def cannot_send(error: BaseException) -> bool:

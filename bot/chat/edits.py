@@ -56,6 +56,7 @@ class _Preview:
 class _Final:
     key: str
     edit: Edit
+    owner: Owner
     attempts: int = 0
     not_before: float = 0.0
 
@@ -99,11 +100,11 @@ class EditScheduler:
         self._previews[key] = _Preview(edit, minor, since)
         self._wake(urgent=False)
 
-    def final(self, key: str, edit: Edit) -> None:
-        """Do `edit` next, before every preview, and again until it succeeds or can't."""
+    def final(self, key: str, edit: Edit, *, owner: Owner | None = None) -> None:
+        """Do `edit` next, before every preview, and again until it succeeds or can't; `owner` hears how it ended."""
         self._previews.pop(key, None)
         self._finals = [final for final in self._finals if final.key != key]
-        self._finals.append(_Final(key, edit))
+        self._finals.append(_Final(key, edit, owner or self._owner))
         self._wake(urgent=True)
 
     def drop(self, key: str) -> None:
@@ -178,9 +179,9 @@ class EditScheduler:
             return
         self._finals.remove(final)
         if error is not None and is_gone(error):
-            await self._owner.edit_gone(final.key, error)
+            await final.owner.edit_gone(final.key, error)
         elif error is not None:
-            await self._owner.edit_given_up(final.key, error)
+            await final.owner.edit_given_up(final.key, error)
 
     async def _try(self, edit: Edit, seconds: float) -> Exception | None:
         try:

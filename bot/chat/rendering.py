@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from bot.chat import attachments, wording
-from bot.chat.buttons import controls
+from bot.chat.buttons import PART_SIZE, controls, end_controls, result_controls
 from bot.chat.cards import Card, Phase
 from bot.job import JobState
 
@@ -58,25 +58,31 @@ async def render_live(card: Card) -> Rendered:
     return Rendered(content, view, None if file is None else [file])
 
 
-async def render_end(card: Card, venue: Venue) -> Rendered:
-    """A job that ended: its pictures, or why there are none."""
+async def render_end(card: Card, venue: Venue, part: int = 0, made_from: str = "") -> Rendered:
+    """A job that ended: those of its pictures that are in one message, or why there are none.
+
+    `made_from`: a line about what they were made from.
+    """
     job = card.job
     if card.reason is not None:
         return render_failure(job, card.reason)
     if job.state is JobState.CANCELLED or not card.images:
-        return Rendered(wording.cancelled(job), controls(job.id, "again"), [])
-    shown = [image for image in card.images if _may_show(image, card, venue)]
-    content = wording.finished(job, card.images, len(card.images) - len(shown))
+        return Rendered(wording.cancelled(job), end_controls(job), [])
+    images = card.images[part * PART_SIZE : (part + 1) * PART_SIZE]
+    shown = [image for image in images if _may_show(image, card, venue)]
+    withheld = {image.index for image in images} - {image.index for image in shown}
+    content = wording.finished(job, images, len(withheld), len(card.images), made_from)
     try:
         files = await asyncio.to_thread(_files, card, shown, venue)
     except FileNotFoundError:
         log.warning("job %s: a file of its pictures is gone", job.id)
-        return render_failure(job, wording.PICTURE_LOST)
-    return Rendered(content, controls(job.id, "again", "recipe"), files)
+        return render_failure(job, wording.PICTURE_LOST, images[0].index)
+    return Rendered(content, result_controls(job, images, withheld=withheld), files)
 
 
-def render_failure(job: Job, reason: str) -> Rendered:
-    return Rendered(wording.failed(job, reason), controls(job.id, "again"), [])
+def render_failure(job: Job, reason: str, index: int | None = None) -> Rendered:
+    """`index`: of the first picture that should be in this message."""
+    return Rendered(wording.failed(job, reason), end_controls(job, index), [])
 
 
 def _explicit(image: JobImage, venue: Venue) -> bool:
@@ -85,7 +91,7 @@ def _explicit(image: JobImage, venue: Venue) -> bool:
 
 def _may_show(image: JobImage, card: Card, venue: Venue) -> bool:
     """Explicit pictures only in age-restricted channels, and never those that began as somebody's picture."""
-    return not _explicit(image, venue) or (venue.age_restricted and card.job.request.init_image is None)
+    return not _explicit(image, venue) or (venue.age_restricted and not card.job.foreign_start)
 
 
 def _files(card: Card, images: list[JobImage], venue: Venue) -> list[discord.File]:
@@ -97,7 +103,7 @@ def _files(card: Card, images: list[JobImage], venue: Venue) -> list[discord.Fil
 def _upload(card: Card, image: JobImage, limit: int, *, spoiler: bool) -> Upload:
     data, suffix = attachments.picture(image.path, limit=limit)
     name = f"atelier-{card.job.id}-{image.index + 1}{suffix}"
-    return attachments.Upload(name, data, wording.alt_text(image, len(card.images)), spoiler)
+    return attachments.Upload(name, data, wording.alt_text(card.job, image, len(card.images)), spoiler)
 
 
 def _file(upload: Upload) -> discord.File:

@@ -11,6 +11,7 @@ from bot.playground.guard import add_headers, guard
 from bot.playground.interactions import Delivery, Interactions
 from bot.playground.pageapi import PageApi, tell_errors
 from bot.playground.rest import Rest
+from bot.playground.testapi import TestApi
 from bot.playground.world import World
 
 PAGE = Path(__file__).parent / "page"
@@ -34,7 +35,7 @@ def build_app(port: int) -> web.Application:
 
     def interaction_changed(delivery: Delivery) -> None:
         told = {"type": "interaction", "interaction": delivery.describe()}
-        hub.publish(told, only_for=delivery.record.user_id)
+        hub.publish(told, only_for=(delivery.record.user_id,))
 
     gateway = Gateway(world, gateway_url, bot_came_or_went)
     interactions = Interactions(world, interaction_changed)
@@ -49,7 +50,7 @@ def build_app(port: int) -> web.Application:
     app.on_response_prepare.append(add_headers)
 
     async def attachment(request: web.Request) -> web.Response:
-        return await cdn.serve(request, world.attachments, base_url)
+        return await cdn.serve(request, world.attachments, world.links, base_url)
 
     async def page(_request: web.Request) -> web.FileResponse:
         return web.FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
@@ -66,7 +67,8 @@ def build_app(port: int) -> web.Application:
         await gateway.close()
 
     app.on_shutdown.append(close)
-    app.add_routes(PageApi(world, rest, gateway, hub, interactions).routes())
+    app.add_routes(PageApi(world, gateway, hub, interactions).routes())
+    app.add_routes(TestApi(world, rest, gateway).routes())
     app.add_routes(
         [
             web.route("*", "/api/v10/{path:.*}", rest.handle),

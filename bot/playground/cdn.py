@@ -1,7 +1,8 @@
 """Attachment storage: what Discord's content network is to a bot.
 
 Differs from simcord's store in what a long-running server needs: its links are real, pictures carry their
-width and height, and memory is bounded.
+width and height, and memory is bounded. Links are kept here without a signature; `links.py` signs them on their
+way out.
 """
 
 import io
@@ -16,6 +17,8 @@ from typing import Any
 
 from aiohttp import web
 from simcord.backend.cdn import CdnStore
+
+from bot.playground.links import Links
 
 GRACE_SECONDS = 120.0
 """A replaced picture can still be fetched this long: a page may be loading it just now."""
@@ -33,6 +36,7 @@ class AttachmentStore(CdnStore):
         super().__init__()
         self._base_url = base_url
         self._released: deque[tuple[float, str]] = deque()
+        self._size = 0
 
     def store_attachment(
         self, attachment_id: int, channel_id: int, filename: str, data: bytes, description: str | None
@@ -41,6 +45,7 @@ class AttachmentStore(CdnStore):
         url = f"{self._base_url}/cdn/attachments/{channel_id}/{attachment_id}/{urllib.parse.quote(name)}"
         self._purge(len(data))
         self._blobs[url] = data
+        self._size += len(data)
         attachment: dict[str, Any] = {
             "id": str(attachment_id),
             "filename": name,
@@ -64,10 +69,12 @@ class AttachmentStore(CdnStore):
     def _purge(self, incoming: int) -> None:
         limit = time.monotonic() - GRACE_SECONDS
         while self._released and self._released[0][0] < limit:
-            self._blobs.pop(self._released.popleft()[1], None)
-        total = incoming + sum(len(blob) for blob in self._blobs.values())
-        while total > MAX_BYTES and self._blobs:  # the oldest go first: dicts keep insertion order
-            total -= len(self._blobs.pop(next(iter(self._blobs))))
+            self._forget(self._released.popleft()[1])
+        while self._size + incoming > MAX_BYTES and self._blobs:  # the oldest go first: dicts keep insertion order
+            self._forget(next(iter(self._blobs)))
+
+    def _forget(self, url: str) -> None:
+        self._size -= len(self._blobs.pop(url, b""))
 
 
 def safe_name(filename: str) -> str:
@@ -94,10 +101,11 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
         return None
 
 
-async def serve(request: web.Request, store: AttachmentStore, base_url: str) -> web.Response:
-    """One attachment. Answers 404 with Discord's words where there is none."""
-    blob = store.get(base_url + request.rel_url.raw_path)
-    if blob is None:
+async def serve(request: web.Request, store: AttachmentStore, links: Links, base_url: str) -> web.Response:
+    """One attachment. Answers 404 with Discord's words where there is none, or where the link is not valid."""
+    url = base_url + request.rel_url.raw_path
+    blob = store.get(url)
+    if blob is None or not links.valid(url, request.query):
         return web.Response(status=404, text="This content is no longer available.")
     name = request.match_info["name"]
     suffix = "." + name.rsplit(".", 1)[-1].lower()

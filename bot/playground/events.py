@@ -1,14 +1,15 @@
 """Live news for the open pages, as server-sent events.
 
-Each event is one JSON object with a `type`: `message`, `message_deleted`, `typing`, `bot`, `commands`,
-`interaction`, `channels`. What only one member may see (ephemeral messages, interactions) reaches only the
-pages of that member.
+Each event is one JSON object with a `type`: `message` (new or edited: `message`, with `pings`),
+`message_deleted` (`id`, `channel`), `typing` (`channel`, `user`), `bot` (`connected`), `commands`, `interaction`
+(`interaction`), and `channels` and `members`, after which the state is worth fetching again (channels, threads,
+people). What only some may see (ephemeral messages, interactions, direct messages) reaches only their pages.
 """
 
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,10 +39,12 @@ class Hub:
         world.subscribers.append(self._on_event)
         world.private_listeners.append(self._on_event)
 
-    def publish(self, event: dict[str, Any], *, only_for: int | None = None) -> None:
-        text = json.dumps(event)
+    def publish(self, event: dict[str, Any], *, only_for: Container[int] | None = None) -> None:
+        if not self._viewers:
+            return
+        text = json.dumps(self._world.links.fresh(event))
         for viewer in list(self._viewers):
-            if only_for is None or viewer.user_id == only_for:
+            if only_for is None or viewer.user_id in only_for:
                 try:
                     viewer.events.put_nowait(text)
                 except asyncio.QueueFull:
@@ -49,19 +52,29 @@ class Hub:
 
     def _on_event(self, event: str, payload: Mapping[str, Any]) -> None:
         if event in ("MESSAGE_CREATE", "MESSAGE_UPDATE"):
-            self.publish({"type": "message", "message": dict(payload)}, only_for=owner_of(payload))
+            stored = self._world.get_message(int(payload["channel_id"]), int(payload["id"]))
+            message = {**payload, "pings": self._world.pings(stored)}
+            self.publish({"type": "message", "message": message}, only_for=self._readers(payload))
         elif event == "MESSAGE_DELETE":
             told = {"type": "message_deleted", "id": payload["id"], "channel": payload["channel_id"]}
-            self.publish(told, only_for=owner_of(payload))
+            self.publish(told, only_for=self._readers(payload))
         elif event == "MESSAGE_DELETE_BULK":
             for message_id in payload["ids"]:
                 told = {"type": "message_deleted", "id": message_id, "channel": payload["channel_id"]}
-                self.publish(told)
+                self.publish(told, only_for=self._readers(payload))
         elif event == "TYPING_START":
             told = {"type": "typing", "channel": payload["channel_id"], "user": payload["user_id"]}
-            self.publish(told)
-        elif event.startswith("CHANNEL_") and event != "CHANNEL_PINS_UPDATE":
+            self.publish(told, only_for=self._readers(payload))
+        elif event.startswith(("CHANNEL_", "THREAD_")) and event != "CHANNEL_PINS_UPDATE":
             self.publish({"type": "channels"})
+        elif event.startswith("GUILD_MEMBER_"):
+            self.publish({"type": "members"})
+
+    def _readers(self, payload: Mapping[str, Any]) -> Container[int] | None:
+        """Who may know of this: its one owner, the two of a direct message, or None: everybody."""
+        if payload.get("flags", 0) & EPHEMERAL:
+            return (int((payload.get("interaction_metadata") or {}).get("user", {}).get("id", 0)),)
+        return self._world.recipients(int(payload["channel_id"]))
 
     async def stream(self, request: web.Request, user_id: int) -> web.StreamResponse:
         """The event stream of one page, until it goes away."""
@@ -93,10 +106,3 @@ class Hub:
             with contextlib.suppress(asyncio.QueueFull):
                 viewer.events.put_nowait(None)
         self._viewers.clear()
-
-
-def owner_of(message: Mapping[str, Any]) -> int | None:
-    """The only member who may see this message, or None: everybody may."""
-    if not message.get("flags", 0) & EPHEMERAL:
-        return None
-    return int((message.get("interaction_metadata") or {}).get("user", {}).get("id", 0))

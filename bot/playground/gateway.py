@@ -7,10 +7,8 @@ started again identifies anew and finds the same world.
 
 import asyncio
 import contextlib
-import copy
 import json
 import secrets
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -110,6 +108,8 @@ class Gateway:
 
     def feed(self, event: str, payload: Mapping[str, Any]) -> None:
         """Give an event to every session whose shard and intents want it."""
+        if event != "INTERACTION_CREATE" and int(payload.get("channel_id") or 0) in self._world.private_channels:
+            return  # the bot is not in these: it gets only what members ask of it there
         for session in list(self._sessions.values()):
             if _shard(event, payload, session.shard_count) == session.shard_id:
                 shaped = self._shape(session, event, payload)
@@ -121,7 +121,7 @@ class Gateway:
         gate = simulated.required_intent(event, payload)
         if gate is not None and not getattr(session.intents, gate):
             return None
-        shaped: dict[str, Any] = copy.deepcopy(dict(payload))
+        shaped: dict[str, Any] = self._world.links.fresh(payload)  # a copy, to be cut down for this session
         bot_id = self._world.bot_user.id
         if event == "GUILD_CREATE":
             simulated.prune_guild_create(shaped, session.intents, bot_id)
@@ -205,7 +205,7 @@ class Gateway:
     def _resume(self, connection: Connection, data: dict[str, Any]) -> None:
         session = self._sessions.get(data.get("session_id", ""))
         sequence = data.get("seq") or 0
-        stale = session is not None and _stale(session)
+        stale = session is not None and self._stale(session)
         if session is None or stale or not session.can_replay_after(sequence):
             connection.send(INVALID_SESSION, False)
             return
@@ -237,10 +237,14 @@ class Gateway:
         for session in list(self._sessions.values()):
             if session.connection is connection:
                 session.connection = None
-                session.detached_at = time.monotonic()
-            elif _stale(session):
+                session.detached_at = self._world.wall.monotonic()
+            elif self._stale(session):
                 del self._sessions[session.id]
         self._on_presence()
+
+    def _stale(self, session: Session) -> bool:
+        away = self._world.wall.monotonic() - session.detached_at
+        return session.connection is None and away > DETACHED_SECONDS
 
     # -------------------------------------------------------------- for tests
 
@@ -263,10 +267,6 @@ class Gateway:
         for session in list(self._sessions.values()):
             if session.connection is not None:
                 await session.connection.socket.close(code=1001)
-
-
-def _stale(session: Session) -> bool:
-    return session.connection is None and time.monotonic() - session.detached_at > DETACHED_SECONDS
 
 
 def _shard(event: str, payload: Mapping[str, Any], shard_count: int) -> int:

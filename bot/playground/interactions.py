@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simcord import interactions as simulated
-from simcord.backend.errors import BackendError, SetupError
+from simcord.backend.errors import BackendError, SetupError, missing_access
 from simcord.backend.models import Interaction
+from simcord.components import walk_components
 from simcord.enums import AppCommandType, InteractionType
 
-from bot.playground.modals import submitted_components
+from bot.playground.access import app_permissions, context_of, integration_owners, refusal, visible
+from bot.playground.menus import chosen, count_problem
+from bot.playground.modals import SELECTS, Answers, submitted_components
 from bot.playground.options import OptionBuilder, Refused
 from bot.playground.uploads import BOT_FILE_BYTES, Upload
 from bot.playground.world import World
@@ -63,7 +66,7 @@ class Interactions:
         self._world = world
         self._on_change = on_change
         self._deliveries: OrderedDict[int, Delivery] = OrderedDict()
-        self._dropped: deque[Interaction] = deque()  # oldest first; their tokens may still be valid
+        self._dropped: deque[Delivery] = deque()  # oldest first; their tokens may still be valid
 
     def get(self, interaction_id: int) -> Delivery:
         """Raises: Refused, nobody remembers that interaction."""
@@ -92,8 +95,8 @@ class Interactions:
         self, user_id: int, channel_id: int, name: str, options: dict[str, Any], files: dict[str, Upload]
     ) -> Delivery:
         """Run a slash command. `name` has spaces for subcommands; files fill the attachment options."""
-        root, leaf, nesting = self._find(channel_id, name)
-        builder = OptionBuilder(self._world, channel_id)
+        root, leaf, nesting = self._find(user_id, channel_id, name)
+        builder = OptionBuilder(self._world, channel_id, user_id)
         built = builder.build(name, leaf, options, files)
         data = _command_data(root, simulated.nest_options(root, nesting, built), builder.resolved)
         return self._send(InteractionType.APPLICATION_COMMAND, user_id, channel_id, data, label=f"/{name}")
@@ -102,7 +105,7 @@ class Interactions:
         self, user_id: int, channel_id: int, name: str, options: dict[str, Any], *, focused: str, value: Any
     ) -> Delivery:
         """Ask what fits into an option while it is being typed. Half-filled other options go along."""
-        root, leaf, nesting = self._find(channel_id, name)
+        root, leaf, nesting = self._find(user_id, channel_id, name)
         kinds: dict[str, int] = {option["name"]: option["type"] for option in leaf.get("options") or []}
         asked = next((o for o in leaf.get("options") or [] if o["name"] == focused), dict[str, Any]())
         if not asked.get("autocomplete"):
@@ -120,6 +123,7 @@ class Interactions:
         root = world.find_command(name, world.get_channel(channel_id).guild_id, type=AppCommandType.MESSAGE)
         if root is None:
             raise Refused(f"There is no message command {name!r}.")
+        self._may_use(root, user_id, channel_id)
         message = self._visible(channel_id, message_id, user_id)
         data = _command_data(root, None, {"messages": {str(message.id): world.message(message)}})
         data["target_id"] = str(message.id)
@@ -130,12 +134,21 @@ class Interactions:
     ) -> Delivery:
         """Press a button, or choose in a menu (`values`)."""
         message = self._visible(channel_id, message_id, user_id)
-        part = next((part for part in _walk(message.components) if part.get("custom_id") == custom_id), None)
+        part = next(
+            (part for part in walk_components(message.components) if part.get("custom_id") == custom_id), None
+        )
         if part is None or part.get("disabled"):
             raise Refused("That button is not there any more.")
         data: dict[str, Any] = {"custom_id": custom_id, "component_type": part["type"], "id": part.get("id")}
-        if values is not None:
-            data["values"] = values
+        if part["type"] in SELECTS:
+            name = str(part.get("placeholder") or "The menu")
+            problem = count_problem(part, name, len(values or []), "choice")
+            if problem is not None:
+                raise Refused(problem, custom_id)
+            builder = OptionBuilder(self._world, channel_id, user_id)
+            data["values"] = chosen(part, name, values or [], builder)
+            if builder.resolved:
+                data["resolved"] = builder.resolved
         more = {"message": self._world.message(message)}
         kind = InteractionType.MESSAGE_COMPONENT
         label = str(part.get("label") or "")
@@ -146,32 +159,42 @@ class Interactions:
         shown = self.get(shown_id).record
         if shown.modal is None or shown.modal_consumed or shown.user_id != user_id:
             raise Refused("That form is not open any more.")
-        builder = OptionBuilder(self._world, shown.channel_id)
-        components = submitted_components(shown.modal["components"], values, files, builder.store)
+        builder = OptionBuilder(self._world, shown.channel_id, user_id)
+        components = submitted_components(shown.modal["components"], Answers(values, files, builder))
         data: dict[str, Any] = {"custom_id": shown.modal["custom_id"], "components": components}
         if builder.resolved:
             data["resolved"] = builder.resolved
         shown.modal_consumed = True
         source, more = shown.source_message_id, dict[str, Any]()
-        if source is not None:
-            more["message"] = self._world.message(self._world.get_message(shown.channel_id, source))
+        under = self._world.messages.get(shown.channel_id, {}).get(source or 0)
+        if under is not None:  # it may have been deleted while the form was open
+            more["message"] = self._world.message(under)
         kind, label = InteractionType.MODAL_SUBMIT, str(shown.modal.get("title", ""))
         return self._send(kind, user_id, shown.channel_id, data, label=label, more=more, source=source)
 
     # ----------------------------------------------------------------- parts
 
-    def _find(self, channel_id: int, name: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    def _find(self, user_id: int, channel_id: int, name: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
         head, *rest = name.split()
         root = self._world.find_command(head, self._world.get_channel(channel_id).guild_id)
         if root is None:
             raise Refused(f"There is no command /{head}.")
+        self._may_use(root, user_id, channel_id)
         try:
             leaf, nesting = simulated.walk_to_subcommand(root, rest)
         except SetupError as error:
             raise Refused(f"There is no command /{name}.") from error
         return root, leaf, nesting
 
+    def _may_use(self, command: dict[str, Any], user_id: int, channel_id: int) -> None:
+        reason = refusal(self._world, command, user_id=user_id, channel_id=channel_id)
+        if reason is not None:
+            slash = "/" if command["type"] == AppCommandType.CHAT_INPUT else ""
+            raise Refused(f"{slash}{command['name']} {reason}.")
+
     def _visible(self, channel_id: int, message_id: int, user_id: int) -> Any:
+        if not visible(self._world, channel_id, user_id):
+            raise missing_access()
         message = self._world.get_message(channel_id, message_id)
         if not message.visible_to(user_id):
             raise BackendError(404, 10008, "Unknown Message")
@@ -188,21 +211,28 @@ class Interactions:
         more: dict[str, Any] | None = None,
         source: int | None = None,
     ) -> Delivery:
+        world = self._world
+        if not visible(world, channel_id, user_id):
+            raise missing_access()
+        guild_id = world.get_channel(channel_id).guild_id
         record, payload = simulated.base_payload(
-            self._world,
-            type=int(kind),
-            channel_id=channel_id,
-            guild_id=self._world.get_channel(channel_id).guild_id,
-            user_id=user_id,
-            data=data,
+            world, type=int(kind), channel_id=channel_id, guild_id=guild_id, user_id=user_id, data=data
         )
         record.source_message_id = source
-        payload = self._world.wire("INTERACTION_CREATE", payload | (more or {}))
-        payload["attachment_size_limit"] = BOT_FILE_BYTES
+        allowed = {"permissions": str(world.permissions_in(user_id, channel_id))} if guild_id else {}
+        payload |= {
+            "channel": world.channel(channel_id) | allowed,
+            "context": context_of(world, channel_id),
+            "authorizing_integration_owners": integration_owners(world, channel_id, user_id),
+            "app_permissions": str(app_permissions(world, channel_id)),
+            "attachment_size_limit": BOT_FILE_BYTES,
+        } | (more or {})
+        if guild_id is not None:
+            payload["guild"] = {"id": str(guild_id), "locale": "en-US", "features": []}
         delivery = Delivery(record, payload, time.monotonic(), label)
         self._deliveries[record.id] = delivery
         while len(self._deliveries) > KEPT:
-            self._dropped.append(self._deliveries.popitem(last=False)[1].record)
+            self._dropped.append(self._deliveries.popitem(last=False)[1])
         self._forget_expired()
         asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._give_up, delivery)
         self._world.emit("INTERACTION_CREATE", payload)
@@ -214,12 +244,14 @@ class Interactions:
             self._on_change(delivery)
 
     def _forget_expired(self) -> None:
-        """The bot may use a token for 15 minutes, however many interactions came since."""
+        """The bot may use a token, and load what came with it, for 15 minutes, however many came since."""
         now = self._world.now_iso()
-        while self._dropped and (self._dropped[0].expires_at or "") <= now:
-            record = self._dropped.popleft()
-            self._world.interactions.pop(record.id, None)
-            self._world.interaction_tokens.pop(record.token, None)
+        while self._dropped and (self._dropped[0].record.expires_at or "") <= now:
+            delivery = self._dropped.popleft()
+            self._world.interactions.pop(delivery.record.id, None)
+            self._world.interaction_tokens.pop(delivery.record.token, None)
+            uploads: dict[str, Any] = delivery.payload["data"].get("resolved", {}).get("attachments", {})
+            self._world.attachments.release(upload["url"] for upload in uploads.values())
 
 
 def _command_data(
@@ -233,14 +265,3 @@ def _command_data(
     if root.get("guild_id"):
         data["guild_id"] = root["guild_id"]
     return data
-
-
-def _walk(components: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All components, however deep."""
-    found: list[dict[str, Any]] = []
-    for component in components:
-        found.append(component)
-        found += _walk(component.get("components") or [])
-        if isinstance(component.get("accessory"), dict):
-            found.append(component["accessory"])
-    return found

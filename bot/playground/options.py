@@ -10,7 +10,12 @@ from simcord.enums import OptionType
 from bot.playground.uploads import Upload
 from bot.playground.world import World
 
-_ENTITIES = {OptionType.USER, OptionType.CHANNEL, OptionType.ROLE, OptionType.MENTIONABLE}
+_KINDS: dict[int, tuple[str, ...]] = {
+    OptionType.USER: ("users",),
+    OptionType.CHANNEL: ("channels",),
+    OptionType.ROLE: ("roles",),
+    OptionType.MENTIONABLE: ("users", "roles"),
+}
 
 
 class Refused(Exception):
@@ -22,11 +27,12 @@ class Refused(Exception):
 
 
 class OptionBuilder:
-    """Builds `options` and `resolved` of one command in one channel."""
+    """Builds `options` and `resolved` of what one member does in one channel."""
 
-    def __init__(self, world: World, channel_id: int) -> None:
+    def __init__(self, world: World, channel_id: int, user_id: int) -> None:
         self._world = world
         self._channel_id = channel_id
+        self._user_id = user_id
         self.resolved: dict[str, Any] = {}
 
     def build(
@@ -38,7 +44,7 @@ class OptionBuilder:
             Refused: An option is unknown, missing, of the wrong type or out of range.
         """
         declared = {option["name"]: option for option in leaf.get("options") or []}
-        entities = {key: v for key, v in options.items() if _type(declared.get(key)) in _ENTITIES}
+        entities = {key: v for key, v in options.items() if _type(declared.get(key)) in _KINDS}
         plain = {key: v for key, v in options.items() if key not in entities and key not in files}
         try:
             provided = {key: typed(name, declared.get(key), value) for key, value in plain.items()}
@@ -51,7 +57,9 @@ class OptionBuilder:
         built: list[dict[str, Any]] = []
         for key in [key for key in declared if key in accepted or key in entities]:
             if key in entities:
-                value: Any = self._resolve(entities[key])
+                value: Any = str(entities[key])
+                if self.resolve(value) not in _KINDS[declared[key]["type"]]:
+                    raise Refused(f"{key} takes something else.", key)
             elif key in files:
                 value = self.store(files[key])
             else:
@@ -61,25 +69,36 @@ class OptionBuilder:
 
     def store(self, upload: Upload) -> str:
         """Keep an upload; returns its attachment id."""
-        return simulated.store_interaction_attachment(
+        attachment_id = simulated.store_interaction_attachment(
             self._world, self._channel_id, upload.filename, upload.data, self.resolved
         )
+        self.resolved["attachments"][attachment_id]["ephemeral"] = True  # it belongs to no message
+        return attachment_id
 
-    def _resolve(self, value: Any) -> str:
-        """Fill `resolved` for a user or channel id."""
-        world, number = self._world, int(value)
+    def resolve(self, value: str) -> str:
+        """Fill `resolved` for the id of a member, channel or role; returns which of them it is.
+
+        Raises:
+            Refused: Nothing has this id.
+        """
+        world, number = self._world, int(value) if value.isdecimal() else 0
         if number in world.users:
             user = serializers.user_payload(world.users[number])
-            self.resolved.setdefault("users", {})[str(number)] = user
-            member = world.get_member(world.guild.id, number)
-            payload = serializers.member_payload(world, world.guild, member, with_user=False)
-            self.resolved.setdefault("members", {})[str(number)] = payload
-        elif number in world.channels:
-            allowed = str(world.compute_permissions(world.guild.id, world.guild.owner_id))
-            self.resolved.setdefault("channels", {})[str(number)] = world.channel(number) | {"permissions": allowed}
-        else:
-            raise Refused(f"There is nobody and no channel with the id {number}.")
-        return str(number)
+            self.resolved.setdefault("users", {})[value] = user
+            member = world.guild.members.get(number)
+            if member is not None:
+                payload = serializers.member_payload(world, world.guild, member, with_user=False)
+                permissions = str(world.permissions_in(number, self._channel_id))
+                self.resolved.setdefault("members", {})[value] = {**payload, "permissions": permissions}
+            return "users"
+        if number in world.channels:
+            allowed = str(world.permissions_in(self._user_id, number))
+            self.resolved.setdefault("channels", {})[value] = world.channel(number) | {"permissions": allowed}
+            return "channels"
+        if number in world.guild.roles:
+            self.resolved.setdefault("roles", {})[value] = serializers.role_payload(world.guild.roles[number])
+            return "roles"
+        raise Refused(f"There is nobody and nothing with the id {value}.")
 
 
 def typed(command: str, option: dict[str, Any] | None, value: Any) -> Any:

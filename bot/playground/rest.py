@@ -1,7 +1,7 @@
 """Discord's REST API under `/api/v10`: simcord answers, this module adds what simcord leaves out.
 
-Namely: authorization, nonces, file and request size limits, rate limits, the gateway's address, and faults
-that tests ask for.
+Namely: authorization, nonces, limits of sizes, bodies and rates, signed links, the gateway's address,
+age-restricted commands, and faults that tests ask for.
 """
 
 import asyncio
@@ -12,13 +12,16 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import web
-from simcord.backend.errors import BackendError
+from simcord.backend import serializers
+from simcord.backend.errors import BackendError, cannot_dm_bot, missing_access
 from simcord.http import dispatch
 
+from bot.playground import wire
+from bot.playground.bodies import check_callback, check_commands, check_message
 from bot.playground.connect import TOKEN
 from bot.playground.faults import Fault, Faults
 from bot.playground.nonces import Nonces, check_nonce
-from bot.playground.ratelimits import RateLimits
+from bot.playground.ratelimits import InvalidRequests, RateLimits, bucket_headers, refusal_headers
 from bot.playground.uploads import BOT_FILE_BYTES, BOT_REQUEST_BYTES, Body, Upload, read_body
 from bot.playground.world import World
 
@@ -49,7 +52,8 @@ class Rest:
         self.world = world
         self.faults = Faults()
         self.limits = RateLimits()
-        self.nonces = Nonces()
+        self.invalid = InvalidRequests()
+        self.nonces = Nonces(world.wall.monotonic)
         self.log: deque[dict[str, Any]] = deque(maxlen=1000)
         self._gateway_url = gateway_url
         self._message_content = message_content
@@ -61,17 +65,25 @@ class Rest:
         path = "/" + request.match_info["path"]
         started = time.perf_counter()
         fault = self.faults.take(request.method, path)
+        status = 0
         try:
             response = await self._answer(request, path, fault)
+            status = response.status
         except BackendError as error:
             response = _json(error.to_json(), error.status)
-        entry = {"at": time.time(), "method": request.method, "path": path, "status": response.status}
-        self.log.append(entry | {"ms": round((time.perf_counter() - started) * 1000, 1)})
+            status = response.status
+        finally:
+            self.invalid.note(status)
+            entry = {"at": time.time(), "method": request.method, "path": path, "status": status}
+            took = round((time.perf_counter() - started) * 1000, 1)
+            self.log.append(entry | {"ms": took, "invalid": self.invalid.count})
         if fault is not None and fault.kind == "reset_after":
             _drop_connection(request)
         return response
 
     async def _answer(self, request: web.Request, path: str, fault: Fault | None) -> web.Response:
+        if self.invalid.banned:  # Cloudflare's answer: no JSON, no Via
+            return web.Response(status=429, text="error code: 1015", headers={"Retry-After": "600"})
         if not _authorized(request, path):
             return _json({"message": "401: Unauthorized", "code": 0}, 401)
         if fault is not None and fault.kind == "reset":
@@ -80,17 +92,28 @@ class Rest:
             await asyncio.sleep(fault.seconds)
         body = await read_body(request, file_bytes=BOT_FILE_BYTES, request_bytes=BOT_REQUEST_BYTES)
         if fault is not None and fault.kind == "status":
-            return _json({"code": fault.code, "message": fault.message}, fault.status)
+            return _asked_for(fault)
+        return self._perform(request, path, body)
+
+    def _perform(self, request: web.Request, path: str, body: Body) -> web.Response:
+        """What the call is for, within the rate limits; refusals count and carry their headers, too."""
         verdict = self.limits.check(request.method, path)
         if verdict is not None and not verdict.allowed:
-            told = {"message": "You are being rate limited.", "retry_after": verdict.retry_after}
-            return _json(told | {"global": False}, 429, verdict.headers)
-        result = self._own_route(request.method, path) or self._dispatch(request, path, body)
+            return _rate_limited(verdict.retry_after, verdict.headers, everywhere=verdict.everywhere)
+        headers = verdict.headers if verdict else None
+        try:
+            result = self._own_route(request.method, path, body) or self._dispatch(request, path, body)
+        except BackendError as error:
+            return _json(error.to_json(), error.status, headers)
         if result is None:
-            return web.Response(status=204, headers=verdict.headers if verdict else None)
-        return _json(result, 200, verdict.headers if verdict else None)
+            return web.Response(status=204, headers=headers)
+        return _json(self.world.links.fresh(wire.rest_answer(self.world, result)), 200, headers)
 
-    def _own_route(self, method: str, path: str) -> dict[str, Any] | None:
+    def _own_route(self, method: str, path: str, body: Body) -> dict[str, Any] | None:
+        if method == "POST" and path == "/attachments/refresh-urls":
+            urls: list[str] = (body.json or {}).get("attachment_urls") or []
+            pairs = [{"original": url, "refreshed": self.world.links.refreshed(url)} for url in urls]
+            return {"refreshed_urls": pairs}
         if method != "GET" or path not in ("/gateway", "/gateway/bot"):
             return None
         start_limit = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}
@@ -99,22 +122,51 @@ class Rest:
     def _dispatch(self, request: web.Request, path: str, body: Body) -> Any:
         files = body.ordered_files()
         segments = path.strip("/").split("/")
+        if segments[0] == "channels" and len(segments) > 1 and segments[1].isdecimal():
+            if int(segments[1]) in self.world.private_channels:
+                raise missing_access()
+            check_message(_object(body.json))
         if request.method == "POST" and segments[0] == "channels" and segments[2:] == ["messages"]:
             return self._send_message(request, path, int(segments[1]), body.json or {}, files)
+        if segments[0] == "applications" and "commands" in segments and request.method == "PUT":
+            return self._register(request, path, body.json or [])
+        if segments[0] == "interactions" and segments[-1] == "callback":
+            check_callback(_object(body.json))
+        elif segments[0] == "webhooks":
+            self._require_live_token(segments)
+            check_message(_object(body.json))
         result = self._simcord(request, path, body.json, files)
         if segments[0] == "interactions" and segments[-1] == "callback":
             self._on_callback(int(segments[1]))
-        elif segments[0] == "applications" and "commands" in segments and request.method != "GET":
-            self._on_commands()
         elif path == "/oauth2/applications/@me":
             result["flags"] = APPLICATION_FLAGS
-        elif segments[0] == "channels" and len(segments) == 2 and isinstance(result, dict):
-            result = self.world.wire("CHANNEL_UPDATE", cast("dict[str, Any]", result))
+            result["owner"] = serializers.user_payload(self.world.users[self.world.guild.owner_id])
         return result
+
+    def _require_live_token(self, segments: list[str]) -> None:
+        """An interaction's token ends after 15 minutes; simcord would say that it never was."""
+        world = self.world
+        if len(segments) < 3 or segments[1] != str(world.application_id):
+            return
+        record = world.interactions.get(world.interaction_tokens.get(segments[2], 0))
+        if record is None or (record.expires_at or "") <= world.now_iso():
+            raise BackendError(401, 50027, "Invalid Webhook Token")
+
+    def _register(self, request: web.Request, path: str, commands: list[dict[str, Any]]) -> Any:
+        """A bot's commands; simcord knows nothing of age-restricted ones."""
+        check_commands(commands)
+        plain = [{key: value for key, value in command.items() if key != "nsfw"} for command in commands]
+        registered: list[dict[str, Any]] = self._simcord(request, path, plain, [])
+        for command, given in zip(registered, commands, strict=True):
+            command["nsfw"] = bool(given.get("nsfw"))
+        self._on_commands()
+        return registered
 
     def _send_message(
         self, request: web.Request, path: str, channel_id: int, payload: dict[str, Any], files: list[Upload]
     ) -> dict[str, Any]:
+        if channel_id in self.world.closed_channels:
+            raise cannot_dm_bot()  # 50007, "Cannot send messages to this user"
         nonce = check_nonce(payload.get("nonce"))
         if nonce is not None and payload.get("enforce_nonce"):
             known = self.nonces.find(channel_id, nonce)
@@ -122,10 +174,24 @@ class Rest:
             if message is not None:
                 return self.world.message(message) | {"nonce": nonce}
         with self.world.sending_with(nonce):
-            sent: dict[str, Any] = self._simcord(request, path, payload, files)
+            sent: dict[str, Any] = self._simcord(request, path, self._answering(channel_id, payload), files)
         if nonce is not None:
             self.nonces.remember(channel_id, nonce, int(sent["id"]))
         return sent | {"nonce": nonce}
+
+    def _answering(self, channel_id: int, payload: dict[str, Any]) -> dict[str, Any]:
+        """A reply to a message that isn't there is refused, or with `fail_if_not_exists: false` an ordinary message.
+
+        Raises:
+            BackendError: 50035.
+        """
+        reference = payload.get("message_reference") or {}
+        answered = int(reference.get("message_id") or 0)
+        if not answered or reference.get("type") or answered in self.world.messages.get(channel_id, {}):
+            return payload
+        if reference.get("fail_if_not_exists", True):
+            raise BackendError(400, 50035, "Invalid Form Body: message_reference: Unknown message")
+        return {key: value for key, value in payload.items() if key != "message_reference"}
 
     def _simcord(self, request: web.Request, path: str, payload: Any, files: list[Upload]) -> Any:
         return dispatch(
@@ -145,6 +211,22 @@ def _authorized(request: web.Request, path: str) -> bool:
     if path.startswith(("/interactions/", "/webhooks/")):
         return True
     return request.headers.get("Authorization") == f"Bot {TOKEN}"
+
+
+def _object(body: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+
+
+def _asked_for(fault: Fault) -> web.Response:
+    if fault.retry_after is None:
+        return _json({"code": fault.code, "message": fault.message}, fault.status)
+    headers = bucket_headers("chaos", 0, fault.retry_after) | refusal_headers(fault.retry_after, "user")
+    return _rate_limited(fault.retry_after, headers, everywhere=False)
+
+
+def _rate_limited(retry_after: float, headers: dict[str, str], *, everywhere: bool) -> web.Response:
+    told = {"message": "You are being rate limited.", "retry_after": retry_after, "global": everywhere}
+    return _json(told, 429, headers)
 
 
 def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

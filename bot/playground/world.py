@@ -1,33 +1,35 @@
 """The playground's Discord: simcord's model on a wall clock, with one furnished server in it.
 
 Adds to simcord what a server that runs for days in front of people needs: stable ids (a bot's registry may
-outlive this process), bounded memory, and news about ephemeral messages for the page, which simcord keeps
-from every gateway listener because bots never receive them.
+outlive this process), bounded memory, news about ephemeral messages for the page, which simcord keeps
+from every gateway listener because bots never receive them, and direct messages that the bot is not in.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from simcord._clock import Clock
-from simcord.backend import Backend, serializers
-from simcord.backend.models import Guild, Message
+import discord
+from simcord.backend import errors, serializers
+from simcord.backend.models import Channel, Guild, Message, Role
+from simcord.enums import ChannelType
 
+from bot.playground import wire
 from bot.playground.cdn import AttachmentStore
+from bot.playground.clock import WallClock
+from bot.playground.links import Links
+from bot.playground.threads import ThreadBackend
 
+DISCORD_EPOCH_MS = 1_420_070_400_000
 SEED_EPOCH = 1_346_000_000_000_000_000
 """Ids of the seeded server, channels and people count up from here (a snowflake of early 2025)."""
 MESSAGES_PER_CHANNEL = 1000
+MODERATOR_PERMISSIONS = discord.Permissions(
+    manage_messages=True, manage_guild=True, manage_threads=True, moderate_members=True, kick_members=True
+)
 T = TypeVar("T")
-
-
-class WallClock(Clock):
-    """simcord's clock, running by itself."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
 
 
 class Bounded(list[T]):
@@ -43,7 +45,7 @@ class Bounded(list[T]):
             del self[: -self._limit]
 
 
-class World(Backend):
+class World(ThreadBackend):
     """Everything that exists in the playground.
 
     Args:
@@ -54,10 +56,16 @@ class World(Backend):
 
     def __init__(self, base_url: str) -> None:
         self._seed_ids: Iterator[int] | None = count(SEED_EPOCH, 1 << 22)
+        self._newest_id = 0
         self._nonce: str | int | None = None
+        self._uses: Counter[str] = Counter()
         self.private_listeners: list[Callable[[str, Mapping[str, Any]], None]] = []
         self.age_restricted: set[int] = set()
-        super().__init__(clock=WallClock())
+        self.private_channels: set[int] = set()
+        self.closed_channels: set[int] = set()  # direct messages of members who take none from the bot
+        self.wall = WallClock()
+        super().__init__(clock=self.wall)
+        self.links = Links(base_url, self.wall)
         self.attachments = AttachmentStore(base_url)
         self.cdn = self.attachments
         self.transcript = Bounded(300)
@@ -75,6 +83,15 @@ class World(Backend):
         self.create_channel(self.guild.id, "general", topic="Talk about anything.")
         dark = self.create_channel(self.guild.id, "after-dark", topic="An age-restricted channel.")
         self.age_restricted.add(dark.id)
+        # New furniture goes below: ids are given in this order, and a registry may know the ones above.
+        role = Role(self.snowflake(), "Moderator", MODERATOR_PERMISSIONS.value, position=2)
+        self.guild.roles[role.id] = role
+        _, robin, sascha = self.people
+        self.guild.members[sascha].role_ids.append(role.id)
+        for user_id in self.people:
+            self.get_dm_channel(user_id)
+        private = self.create_channel(None, None, type=ChannelType.DM, recipient_ids=[you.id, robin])
+        self.private_channels.add(private.id)
 
     @property
     def people(self) -> list[int]:
@@ -82,9 +99,49 @@ class World(Backend):
         return [user_id for user_id in self.guild.members if not self.users[user_id].bot]
 
     def snowflake(self) -> int:
+        """A new id. simcord's own would remember every id that was ever given."""
         if self._seed_ids is not None:
-            return self.reserve_id(next(self._seed_ids))
-        return super().snowflake()
+            self._newest_id = next(self._seed_ids)
+        else:
+            milliseconds = int(self.clock.now().timestamp() * 1000) - DISCORD_EPOCH_MS
+            self._newest_id = max(self._newest_id + 1, milliseconds << 22)
+        return self._newest_id
+
+    # ------------------------------------------------------------- channels
+
+    def recipients(self, channel_id: int) -> list[int] | None:
+        """The members in a direct message, or None: it is a channel or thread of the server."""
+        channel = self.channels.get(channel_id)
+        return None if channel is None or channel.guild_id is not None else channel.recipient_ids
+
+    def private_channels_of(self, user_id: int) -> list[int]:
+        """Direct messages between this member and others, without the bot."""
+        return [number for number in self.private_channels if user_id in self.channels[number].recipient_ids]
+
+    def require_permissions(self, guild_id: int | None, user_id: int, channel_id: int | None, *names: str) -> None:
+        if channel_id in self.private_channels:
+            if user_id not in self.channels[channel_id].recipient_ids:
+                raise errors.missing_access()
+            return
+        super().require_permissions(guild_id, user_id, channel_id, *names)
+
+    def permissions_in(self, user_id: int, channel_id: int) -> int:
+        """What a member may do in a channel; 0 in direct messages, where Discord knows no permissions."""
+        if self.get_channel(channel_id).guild_id is None:
+            return 0
+        return self.compute_permissions(self.guild.id, user_id, channel_id)
+
+    def delete_channel(self, channel_id: int) -> None:
+        for thread in [t for t in self.channels.values() if t.is_thread and t.parent_id == channel_id]:
+            self._forget_messages(thread)  # Discord tells of the channel only
+            self.guild.thread_ids.remove(thread.id)
+            del self.channels[thread.id]
+        self._forget_messages(self.get_channel(channel_id))
+        super().delete_channel(channel_id)
+
+    def _forget_messages(self, channel: Channel) -> None:
+        for message in self.messages.pop(channel.id, {}).values():
+            self._let_go(_links(message))
 
     # ------------------------------------------------------------- messages
 
@@ -104,18 +161,19 @@ class World(Backend):
 
     def commit_message(self, message: Message, *, broadcast: bool = True) -> Message:
         committed = super().commit_message(message, broadcast=broadcast)
+        self._uses.update(_links(committed))
         if committed.is_ephemeral:
             self._tell_privately("MESSAGE_CREATE", committed)
         kept = self.messages[message.channel_id]
         while len(kept) > MESSAGES_PER_CHANNEL:
-            dropped = kept.pop(next(iter(kept)))
-            self.attachments.release(_links(dropped))
+            self._let_go(_links(kept.pop(next(iter(kept)))))
         return committed
 
     def edit_message(self, channel_id: int, message_id: int, fields: dict[str, Any]) -> Message:
         before = _links(self.get_message(channel_id, message_id))
         message = super().edit_message(channel_id, message_id, fields)
-        self.attachments.release(before - _links(message))
+        self._uses.update(_links(message))
+        self._let_go(before)
         if message.is_ephemeral:
             self._tell_privately("MESSAGE_UPDATE", message)
         return message
@@ -123,9 +181,25 @@ class World(Backend):
     def delete_message(self, channel_id: int, message_id: int) -> None:
         message = self.get_message(channel_id, message_id)
         super().delete_message(channel_id, message_id)
-        self.attachments.release(_links(message))
+        self._let_go(_links(message))
         if message.is_ephemeral:
             self._tell_privately("MESSAGE_DELETE", message)
+
+    def bulk_delete_messages(self, channel_id: int, message_ids: Iterable[int]) -> list[int]:
+        stored = self.messages.get(channel_id, {})
+        wanted = [stored[number] for number in message_ids if number in stored]
+        deleted = super().bulk_delete_messages(channel_id, [message.id for message in wanted])
+        for message in wanted:
+            self._let_go(_links(message))
+        return deleted
+
+    def _let_go(self, links: set[str]) -> None:
+        """Release the attachments that no other message, such as one that forwards this one, still shows."""
+        self._uses.subtract(links)
+        unused = [link for link in sorted(links) if self._uses[link] <= 0]
+        for link in unused:
+            del self._uses[link]
+        self.attachments.release(unused)
 
     def _tell_privately(self, event: str, message: Message) -> None:
         payload = self.message(message)
@@ -135,25 +209,31 @@ class World(Backend):
     # ----------------------------------------------------------------- wire
 
     def message(self, message: Message) -> dict[str, Any]:
-        """A message as Discord sends it."""
-        return dict(serializers.message_payload(self, message))
+        """A message as Discord sends it, its links still unsigned."""
+        return wire.message_payload(self, cast("dict[str, Any]", serializers.message_payload(self, message)))
+
+    def pings(self, message: Message) -> list[str]:
+        """Whom a message notifies: a mention that `allowed_mentions` keeps quiet is not among them."""
+        roles, members = set(message.ping_role_ids), self.guild.members
+        pinged = dict.fromkeys(message.ping_user_ids)
+        pinged |= dict.fromkeys(number for number in members if roles & set(members[number].role_ids))
+        if message.mention_everyone:
+            pinged |= dict.fromkeys(members)
+        return [str(user_id) for user_id in pinged]
 
     def channel(self, channel_id: int) -> dict[str, Any]:
         """A channel as Discord sends it, age restriction included."""
         payload = serializers.channel_payload(self, self.get_channel(channel_id))
-        return self.wire("CHANNEL_UPDATE", cast("dict[str, Any]", payload))
+        return wire.channel_payload(self, cast("dict[str, Any]", payload))
 
     def wire(self, event: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """The payload with what simcord's serializers leave out: which channels are age-restricted."""
-        sent = dict(payload)
-        if event.startswith("CHANNEL_") and "id" in sent:
-            sent["nsfw"] = int(sent["id"]) in self.age_restricted
-        elif event.startswith("GUILD_") and "channels" in sent:
-            sent["channels"] = [self.wire("CHANNEL_UPDATE", channel) for channel in sent["channels"]]
-        elif event == "INTERACTION_CREATE":
-            sent["channel"] = self.wire("CHANNEL_UPDATE", sent["channel"])
-        return sent
+        """The payload of an event with what simcord's serializers leave out."""
+        return wire.event_payload(self, event, payload)
 
 
 def _links(message: Message) -> set[str]:
-    return {str(attachment["url"]) for attachment in message.attachments}
+    """Links of a message's attachments, those of what it forwards included."""
+    shown = list(message.attachments)
+    for snapshot in message.snapshots:
+        shown += snapshot["message"]["attachments"]
+    return {str(attachment["url"]) for attachment in shown}

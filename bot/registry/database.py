@@ -116,6 +116,19 @@ class Database:
             ):
                 yield session
 
+    async def empty_log(self) -> bool:
+        """Moves the write-ahead log into the file, for it keeps copies of what was deleted since.
+
+        False where a reader needed the log for longer than `BUSY_SECONDS`: a later call does it.
+        """
+        with plain_errors():
+            async with self._writer, self._engine.connect() as connection:
+                raw = (await connection.get_raw_connection()).driver_connection
+                assert raw is not None
+                # Not through SQLAlchemy, which would begin a transaction: there can be no checkpoint inside of one.
+                (row,) = await raw.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+                return row[0] == 0
+
     async def close(self) -> None:
         """Refuses new work, and waits a little for what is under way."""
         try:

@@ -4,12 +4,11 @@ queued → running → done → delivered        queued/running → cancelled   
 """
 
 import dataclasses
-import functools
 import logging
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import msgspec
 from sqlalchemy import func, insert, or_, select, update
@@ -17,30 +16,16 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.errors import CRASHED_TOO_OFTEN, INTERNAL_ERROR, QueueFull
+from bot.errors import CRASHED_TOO_OFTEN, INTERNAL_ERROR, Blocked, QueueFull
 from bot.job import MAX_CRASHES, Job, JobImage, JobState
 from bot.registry.database import Database
 from bot.registry.rows import image_values, job_from_row, job_image_from_row, job_values
-from bot.registry.tables import ImageRow, JobRow, MemberRow
+from bot.registry.tables import BlockRow, ImageRow, JobRow, MemberRow
+from bot.registry.whole import whole
 
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 _LIVE = (JobState.QUEUED, JobState.RUNNING)
-
-
-def _whole(
-    method: Callable[Concatenate["Jobs", P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate["Jobs", P], Coroutine[Any, Any, T]]:
-    """A transaction that a cancelled caller does not interrupt."""
-
-    @functools.wraps(method)
-    async def whole(self: "Jobs", *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.database.whole(method(self, *args, **kwargs))
-
-    return whole
 
 
 class Jobs:
@@ -50,16 +35,19 @@ class Jobs:
         self.database = database
         self._folder = folder
 
-    @_whole
+    @whole
     async def add(self, job: Job, *, images_at_most: int) -> tuple[Job, bool]:
         """Keep a new job. Where its interaction made one before: that one, and False.
 
-        Raises QueueFull where its member would have more than `images_at_most` images queued and running.
+        Raises QueueFull where its member would have more than `images_at_most` images queued and running, and
+        Blocked where they may not ask in that server.
         """
         async with self.database.write() as session:
             first = await self._by_interaction(session, job.interaction_id)
             if first is not None:
                 return first, False
+            if job.guild_id is not None and await session.get(BlockRow, (job.guild_id, job.member_id)) is not None:
+                raise Blocked
             await self._check_room(session, job.member_id, job.images, images_at_most)
             member = sqlite_insert(MemberRow).values(id=job.member_id, created_at=job.created_at)
             await session.execute(member.on_conflict_do_nothing())
@@ -67,7 +55,7 @@ class Jobs:
             await session.execute(insert(JobRow).values(job_values(job)))
             return job, True
 
-    @_whole
+    @whole
     async def refuse_early(
         self, member_id: int, interaction_id: int | None, images: int, *, images_at_most: int
     ) -> None:
@@ -96,13 +84,13 @@ class Jobs:
 
     # ── reading ──
 
-    @_whole
+    @whole
     async def get(self, job_id: str) -> Job | None:
         async with self.database.read() as session:
             row = await session.get(JobRow, job_id)
             return None if row is None else job_from_row(row)
 
-    @_whole
+    @whole
     async def of_message(self, message_id: int) -> tuple[Job, list[JobImage]] | None:
         """The job that a message belongs to, and the pictures that this message shows (a job may have several)."""
         shown = select(ImageRow).where(ImageRow.message_id == message_id).order_by(ImageRow.index)
@@ -112,14 +100,14 @@ class Jobs:
             row = await session.scalar(select(JobRow).where(wanted))
             return None if row is None else (job_from_row(row), images)
 
-    @_whole
+    @whole
     async def images(self, job_id: str) -> list[JobImage]:
         """In order; paths are absolute."""
         async with self.database.read() as session:
             rows = await session.scalars(select(ImageRow).where(ImageRow.job_id == job_id).order_by(ImageRow.index))
             return [job_image_from_row(row, self._folder) for row in rows]
 
-    @_whole
+    @whole
     async def live(self, member_id: int | None = None) -> list[Job]:
         """Queued and running, oldest first."""
         wanted = select(JobRow).where(JobRow.state.in_(_LIVE)).order_by(JobRow.id)
@@ -128,14 +116,14 @@ class Jobs:
         async with self.database.read() as session:
             return [job_from_row(row) for row in await session.scalars(wanted)]
 
-    @_whole
+    @whole
     async def untold(self) -> list[Job]:
         """Ended, but their members don't know yet; oldest first."""
         wanted = select(JobRow).where(JobRow.state.not_in(_LIVE), JobRow.delivered_at.is_(None))
         async with self.database.read() as session:
             return [job_from_row(row) for row in await session.scalars(wanted.order_by(JobRow.id))]
 
-    @_whole
+    @whole
     async def states(self) -> dict[str, JobState]:
         """Of all jobs that are known, by id."""
         async with self.database.read() as session:
@@ -144,7 +132,7 @@ class Jobs:
 
     # ── changing ──
 
-    @_whole
+    @whole
     async def fail_unreadable(self, now: datetime) -> None:
         """At start: open jobs with a request or recipe that this version can't read have failed, one by one."""
         open_jobs = select(JobRow).where(or_(JobRow.state.in_(_LIVE), JobRow.delivered_at.is_(None)))
@@ -163,13 +151,20 @@ class Jobs:
                     log.error("job %s has failed: its %s cannot be read (%s)", row.id, what, type(error).__name__)
                     await _update(session, [JobRow.id == row.id], **ended)
 
-    @_whole
+    @whole
     async def attach_message(self, job_id: str, message_id: int) -> bool:
         """Remember the channel message. False where the job is not known."""
         async with self.database.write() as session:
             return await _update(session, [JobRow.id == job_id], message_id=message_id)
 
-    @_whole
+    @whole
+    async def attach_pictures(self, job_id: str, indices: Collection[int], message_id: int) -> None:
+        """Remember a further message of a job, which shows these of its pictures."""
+        shown = update(ImageRow).where(ImageRow.job_id == job_id, ImageRow.index.in_(indices))
+        async with self.database.write() as session:
+            await session.execute(shown.values(message_id=message_id))
+
+    @whole
     async def claim(self, job_id: str, now: datetime, lease: timedelta) -> Job | None:
         """queued → running, with the next attempt number. None where it is not queued any more."""
         async with self.database.write() as session:
@@ -183,14 +178,14 @@ class Jobs:
             )
             return job_from_row(await session.get_one(JobRow, job_id)) if claimed else None
 
-    @_whole
+    @whole
     async def renew(self, attempts: Collection[tuple[str, int]], now: datetime, lease: timedelta) -> None:
         """Longer leases for running (job, attempt) pairs."""
         async with self.database.write() as session:
             for job_id, attempt in attempts:
                 await _update(session, _running(job_id, attempt), lease_until=now + lease)
 
-    @_whole
+    @whole
     async def finish(self, job_id: str, attempt: int, images: Sequence[JobImage], now: datetime) -> Job | None:
         """running → done, with its images. None (and nothing changed) for an older attempt or an ended job."""
         async with self.database.write() as session:
@@ -202,14 +197,14 @@ class Jobs:
             await session.execute(insert(ImageRow), [image_values(image, self._folder) for image in images])
             return job_from_row(await session.get_one(JobRow, job_id))
 
-    @_whole
+    @whole
     async def fail(self, job_id: str, attempt: int, reason: str, now: datetime) -> Job | None:
         """running → failed. None for an older attempt or an ended job."""
         async with self.database.write() as session:
             failed = await _update(session, _running(job_id, attempt), **_failed(reason, now))
             return job_from_row(await session.get_one(JobRow, job_id)) if failed else None
 
-    @_whole
+    @whole
     async def cancel(self, job_id: str, now: datetime) -> Job | None:
         """queued or running → cancelled. None where it had ended (or is not known)."""
         async with self.database.write() as session:
@@ -222,7 +217,7 @@ class Jobs:
             )
             return job_from_row(await session.get_one(JobRow, job_id)) if cancelled else None
 
-    @_whole
+    @whole
     async def put_back(self, job_id: str, attempt: int) -> Job | None:
         """running → queued, through no fault of the job (the bot shuts down): not counted as a crash."""
         async with self.database.write() as session:
@@ -231,7 +226,7 @@ class Jobs:
             )
             return job_from_row(await session.get_one(JobRow, job_id)) if back else None
 
-    @_whole
+    @whole
     async def crashed(self, job_id: str, attempt: int, now: datetime) -> Job | None:
         """Its worker died: running → queued, or failed at the third time. None for an older attempt."""
         async with self.database.write() as session:
@@ -242,7 +237,7 @@ class Jobs:
             await session.refresh(row)
             return job_from_row(row)
 
-    @_whole
+    @whole
     async def recover(self, now: datetime) -> list[Job]:
         """At start, when no worker of ours can be alive: every running job as `crashed`."""
         async with self.database.write() as session:
@@ -252,7 +247,7 @@ class Jobs:
                 await session.refresh(row)
             return [job_from_row(row) for row in rows]
 
-    @_whole
+    @whole
     async def expired(self, now: datetime) -> list[Job]:
         """Running jobs whose lease is over: their worker does not hold them any more."""
         wanted = select(JobRow).where(JobRow.state == JobState.RUNNING, JobRow.lease_until < now)
@@ -266,7 +261,7 @@ class Jobs:
             values = _failed(CRASHED_TOO_OFTEN, now)
         await _update(session, _running(row.id, row.attempt), crashes=crashes, **values)
 
-    @_whole
+    @whole
     async def delivered(self, job_id: str, attempt: int, now: datetime) -> bool:
         """Its member was told how it ended; done → delivered. False where that was known, or it is not ended."""
         ended = [
@@ -280,10 +275,13 @@ class Jobs:
                 return False
             await _update(session, [JobRow.id == job_id, JobRow.state == JobState.DONE], state=JobState.DELIVERED)
             message = select(JobRow.message_id).where(JobRow.id == job_id).scalar_subquery()
-            await session.execute(update(ImageRow).where(ImageRow.job_id == job_id).values(message_id=message))
+            elsewhere = ImageRow.message_id.is_not(None)  # a job of many pictures has several messages
+            await session.execute(
+                update(ImageRow).where(ImageRow.job_id == job_id, ~elsewhere).values(message_id=message)
+            )
             return True
 
-    @_whole
+    @whole
     async def give_up(self, job_id: str, reason: str, now: datetime) -> Job | None:
         """Nobody can be told: counts as told, and what is live or done has failed. None where it was told."""
         async with self.database.write() as session:

@@ -5,9 +5,16 @@ from pathlib import Path
 from typing import Self
 
 from bot.registry.database import Database
+from bot.registry.doomed import Doomed
+from bot.registry.guilds import Guilds
+from bot.registry.history import History
 from bot.registry.jobs import Jobs
 from bot.registry.lock import DataFolderLock
+from bot.registry.members import Members
 from bot.registry.migrate import upgrade
+from bot.registry.pictures import Pictures
+from bot.registry.removals import Removals
+from bot.registry.reports import Reports
 
 DATABASE = "atelier.db"
 
@@ -24,6 +31,13 @@ class Registry:
         self._lock = DataFolderLock(self.folder)
         self._database = Database(self.folder / DATABASE)
         self.jobs = Jobs(self._database, self.folder)
+        self.guilds = Guilds(self._database)
+        self.pictures = Pictures(self._database)
+        self.history = History(self._database, self.folder)
+        self.removals = Removals(self._database)
+        self.doomed = Doomed(self._database)
+        self.members = Members(self._database)
+        self.reports = Reports(self._database)
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._lock.__enter__)

@@ -4,7 +4,6 @@ It gets the engine and the output check from outside and imports neither torch n
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from bot.errors import INTERNAL_ERROR, NOT_CHECKED, sentence
+from bot.errors import INTERNAL_ERROR, NOT_CHECKED, StartImageGone, sentence
 from bot.worker.messages import (
     Cancel,
     Cancelled,
@@ -25,8 +24,9 @@ from bot.worker.messages import (
     Heartbeat,
     Progress,
 )
+from bot.worker.pictures import CheckedFiles, CheckFailed, drawn_first, start_path
 from generation import events
-from generation.recipe import save_png
+from generation.image_input import ImageRefused
 from generation.request import ImageRequest, InvalidRequest
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ HEARTBEAT_SECONDS = 1.0
 PREVIEW_SECONDS = 0.5
 PREVIEW_SHARE = 0.1
 """Of the time, at most, for previews (drawn, checked and written), however many jobs are being drawn."""
-PREVIEW_SIDE = 512
 _PACE_WEIGHT = 0.3
+_ENDS_THE_JOB = (CheckFailed, InvalidRequest, ImageRefused, StartImageGone, OSError)
 
 
 class Engine(Protocol):
@@ -44,6 +44,7 @@ class Engine(Protocol):
 
     @property
     def busy(self) -> bool: ...
+    def total_steps(self, request: ImageRequest) -> int: ...
     def admit(self, request_id: str, request: ImageRequest) -> None: ...
     def step(self) -> list[events.Event]: ...
     def cancel(self, request_id: str) -> bool: ...
@@ -51,13 +52,15 @@ class Engine(Protocol):
     def holds(self, request_id: str) -> bool: ...
 
 
-class CheckFailed(Exception):
-    """The output check did not work, so nothing is known about the picture."""
-
-
 @dataclass(slots=True)
 class _Drawing:
     draw: Draw
+    request_id: str = ""
+    """As which the engine has it. Its start image, where that is drawn again, is a request before its own."""
+    redrawing: bool = False
+    steps_before: int = 0
+    steps_after: int = 0
+    """The engine's steps for the other of the two requests: members see one count."""
     images: dict[int, DrawnImage] = field(default_factory=dict[int, DrawnImage])
     step_began: float = 0.0
     seconds_per_step: float = 0.0
@@ -84,8 +87,8 @@ class DrawingLoop:
         send: Callable[[FromWorker], None],
         nsfw_threshold: float,
     ) -> None:
-        self._engine, self._score, self._send = engine, score, send
-        self._threshold = nsfw_threshold
+        self._engine, self._send = engine, send
+        self._files = CheckedFiles(score, nsfw_threshold)
         self._drawings: dict[str, _Drawing] = {}
         self._steps = 0
         self._last_beat = 0.0
@@ -108,16 +111,34 @@ class DrawingLoop:
                 if drawing.draw.job == message.job:
                     self._engine.cancel(request_id)
             return
-        request_id = f"{message.job}:{message.attempt}"
         now = time.monotonic()
         drawing = _Drawing(message, step_began=now, previewed=now)
         try:
             drawing.folder.mkdir(parents=True, exist_ok=True)
-            self._engine.admit(request_id, message.request)
-        except (InvalidRequest, OSError) as error:
-            self._send(Failed(job=message.job, attempt=message.attempt, reason=sentence(error)))
+            self._begin(drawing)
+        except _ENDS_THE_JOB as error:
+            self._send(Failed(job=message.job, attempt=message.attempt, reason=_reason(error)))
+
+    def _begin(self, drawing: _Drawing) -> None:
+        """Admit what comes first: its start image, if that is gone, or else its own request."""
+        draw = drawing.draw
+        request_id = f"{draw.job}:{draw.attempt}"
+        first = drawn_first(draw)
+        if first is not None:
+            drawing.steps_after = 0 if draw.resample else self._engine.total_steps(draw.request)
+            drawing.redrawing = True
+            self._admit(f"{request_id}:redraw", first, drawing)
+        elif draw.resample is not None:
+            image = self._files.enlarge(start_path(draw), self._path(drawing, 0), draw.resample)
+            self._end(drawing, Done(job=draw.job, attempt=draw.attempt, images=[image]))
         else:
-            self._drawings[request_id] = drawing
+            self._admit(request_id, draw.request, drawing)
+
+    def _admit(self, request_id: str, request: ImageRequest, drawing: _Drawing) -> None:
+        self._engine.admit(request_id, request)
+        self._drawings.pop(drawing.request_id, None)
+        drawing.request_id = request_id
+        self._drawings[request_id] = drawing
 
     def step(self) -> None:
         """One unit of the engine's work, and what follows from it."""
@@ -130,42 +151,52 @@ class DrawingLoop:
             struck = [request_id for request_id in self._drawings if not self._engine.holds(request_id)]
             for request_id in struck or list(self._drawings):
                 self._engine.cancel(request_id)
-                self._fail(request_id, INTERNAL_ERROR)
+                self._fail(self._drawings[request_id], INTERNAL_ERROR)
             return
         for event in happened:
             if event.request_id in self._drawings:
                 self._follow(event)
 
     def _follow(self, event: events.Event) -> None:
+        drawing = self._drawings[event.request_id]
         try:
-            self._report(event)
-        except (CheckFailed, OSError) as error:
+            self._report(event, drawing)
+        except _ENDS_THE_JOB as error:
             log.exception("request %s", event.request_id)
             self._engine.cancel(event.request_id)
-            self._fail(event.request_id, NOT_CHECKED if isinstance(error, CheckFailed) else sentence(error))
+            self._fail(drawing, _reason(error))
 
-    def _report(self, event: events.Event) -> None:
-        drawing = self._drawings[event.request_id]
+    def _report(self, event: events.Event, drawing: _Drawing) -> None:
         job, attempt = drawing.draw.job, drawing.draw.attempt
         match event:
             case events.Progress():
                 self._progress(event, drawing)
+            case events.ImageReady() if drawing.redrawing:
+                self._keep(event, start_path(drawing.draw))
             case events.ImageReady():
-                drawing.images[event.index] = self._keep(event, drawing)
+                drawing.images[event.index] = self._keep(event, self._path(drawing, event.index))
+            case events.Finished() if drawing.redrawing:
+                drawing.redrawing = False
+                self._begin(drawing)
             case events.Finished():
                 images = [image for _, image in sorted(drawing.images.items())]
-                self._end(event.request_id, Done(job=job, attempt=attempt, images=images))
+                self._end(drawing, Done(job=job, attempt=attempt, images=images))
             case events.Failed():
-                self._fail(event.request_id, event.reason)
+                self._fail(drawing, event.reason)
             case events.Cancelled():
-                self._end(event.request_id, Cancelled(job=job, attempt=attempt))
+                self._end(drawing, Cancelled(job=job, attempt=attempt))
 
-    def _fail(self, request_id: str, reason: str) -> None:
-        draw = self._drawings[request_id].draw
-        self._end(request_id, Failed(job=draw.job, attempt=draw.attempt, reason=reason))
+    def _keep(self, event: events.ImageReady, path: Path) -> DrawnImage:
+        return self._files.keep(event.image, path, event.recipe, event.words_not_read)
 
-    def _end(self, request_id: str, message: Done | Failed | Cancelled) -> None:
-        drawing = self._drawings.pop(request_id)
+    def _path(self, drawing: _Drawing, index: int) -> Path:
+        return drawing.folder / f"{drawing.draw.attempt}-{index}.png"
+
+    def _fail(self, drawing: _Drawing, reason: str) -> None:
+        self._end(drawing, Failed(job=drawing.draw.job, attempt=drawing.draw.attempt, reason=reason))
+
+    def _end(self, drawing: _Drawing, message: Done | Failed | Cancelled) -> None:
+        self._drawings.pop(drawing.request_id, None)
         drawing.preview_path.unlink(missing_ok=True)
         self._send(message)
 
@@ -176,12 +207,15 @@ class DrawingLoop:
         # The first one is the text encoder's: not a step.
         if event.step > 0:
             drawing.seconds_per_step = before + _PACE_WEIGHT * (taken - before) if before else taken
+        if drawing.redrawing:
+            drawing.steps_before = event.total_steps
+        before, after = (0, drawing.steps_after) if drawing.redrawing else (drawing.steps_before, 0)
         self._send(
             Progress(
                 job=drawing.draw.job,
                 attempt=drawing.draw.attempt,
-                step=event.step,
-                total_steps=event.total_steps,
+                step=before + event.step,
+                total_steps=before + event.total_steps + after,
                 seconds_per_step=drawing.seconds_per_step,
                 preview=self._preview(event, drawing),
             )
@@ -205,31 +239,10 @@ class DrawingLoop:
 
     def _write_preview(self, request_id: str, drawing: _Drawing) -> str | None:
         image = self._engine.preview(request_id)
-        if image is None or self._checked(image) >= self._threshold:
+        if image is None or not self._files.preview(image, drawing.preview_path):
             return None
-        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-        temporary = drawing.preview_path.with_suffix(".part")
-        image.save(temporary, "WEBP", quality=80)
-        os.replace(temporary, drawing.preview_path)  # noqa: PTH105  (a reader sees the old or the new one, whole)
         return str(drawing.preview_path)
 
-    def _keep(self, event: events.ImageReady, drawing: _Drawing) -> DrawnImage:
-        """Checked first, then written under its final name; an unsafe one too: the bot decides about showing it."""
-        nsfw = self._checked(event.image)
-        path = drawing.folder / f"{drawing.draw.attempt}-{event.index}.png"
-        save_png(event.image, path, event.recipe)
-        return DrawnImage(
-            path=str(path),
-            seed=event.recipe.seed,
-            width=event.image.width,
-            height=event.image.height,
-            recipe=event.recipe,
-            nsfw=nsfw,
-            words_not_read=event.words_not_read,
-        )
 
-    def _checked(self, image: Image.Image) -> float:
-        try:
-            return self._score(image)
-        except Exception as error:
-            raise CheckFailed from error
+def _reason(error: Exception) -> str:
+    return NOT_CHECKED if isinstance(error, CheckFailed) else sentence(error)

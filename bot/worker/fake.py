@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from bot.errors import StartImageGone, sentence
 from bot.worker.messages import (
     Cancel,
     Cancelled,
@@ -26,7 +27,9 @@ from bot.worker.messages import (
     ToWorker,
     WorkerLost,
 )
-from generation.recipe import Recipe, save_png
+from bot.worker.pictures import CheckedFiles, drawn_first, start_path
+from generation.image_input import ImageRefused
+from generation.recipe import Recipe
 from generation.request import ImageRequest, ModelDefaults, ModelInfo
 
 PREVIEW = "preview.webp"
@@ -56,6 +59,8 @@ class FakeWorker:
         self._ready_at_start = ready
         self._previews = previews
         self._held = False
+        self._first: ImageRequest | None = None
+        self._files = CheckedFiles(lambda _: self.nsfw, nsfw_threshold=1.0)
         self._out: asyncio.Queue[FromWorker | WorkerLost | None] = asyncio.Queue()
 
     async def start(self) -> None:
@@ -75,6 +80,7 @@ class FakeWorker:
         self.sent.append(message)
         if isinstance(message, Draw):
             self.current, self.steps_done = message, 0
+            self._first = drawn_first(message)
             if not self._held:
                 self.finish()
         elif isinstance(message, Cancel) and self.current is not None and self.current.job == message.job:
@@ -101,9 +107,9 @@ class FakeWorker:
             self.finish()
 
     def step(self, count: int = 1) -> None:
-        """Do `count` denoising steps of the current job."""
+        """Do `count` denoising steps of the current job; those of a start image to be drawn again come first."""
         draw = self._require()
-        total = self._total_steps(draw.request)
+        total = self._all_steps(draw)
         for _ in range(count):
             self.steps_done = min(self.steps_done + 1, total)
             last = self.steps_done == total
@@ -120,10 +126,14 @@ class FakeWorker:
             self.say(Heartbeat(step_counter=self.steps_done, jobs=[draw.job]))
 
     def finish(self) -> None:
-        """Do the steps that are left and hand over the images."""
+        """Do the steps that are left and hand over the images; fail where there is none to enlarge."""
         draw = self._require()
-        self.step(self._total_steps(draw.request) - self.steps_done)
-        images = [self._draw(draw, index) for index in range(draw.request.total_images)]
+        self.step(self._all_steps(draw) - self.steps_done)
+        try:
+            images = self._images(draw)
+        except (StartImageGone, ImageRefused) as error:
+            self.fail(sentence(error))
+            return
         self._take()
         self.say(Done(job=draw.job, attempt=draw.attempt, images=images))
 
@@ -167,6 +177,10 @@ class FakeWorker:
     def _total_steps(self, request: ImageRequest) -> int:
         return request.num_inference_steps or self.model.defaults.num_inference_steps
 
+    def _all_steps(self, draw: Draw) -> int:
+        own = 0 if draw.resample is not None else self._total_steps(draw.request)
+        return own + (0 if self._first is None else self._total_steps(self._first))
+
     def _size(self, request: ImageRequest) -> tuple[int, int]:
         return request.width or self.model.defaults.width, request.height or self.model.defaults.height
 
@@ -180,8 +194,17 @@ class FakeWorker:
         Image.new("RGB", (64, 64), self._colour(draw.request.seed + self.steps_done)).save(path, "WEBP")
         return path
 
-    def _draw(self, draw: Draw, index: int) -> DrawnImage:
-        request = draw.request
+    def _images(self, draw: Draw) -> list[DrawnImage]:
+        folder = Path(draw.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._first is not None:
+            self._draw(self._first, 0, start_path(draw))
+        if draw.resample is not None:
+            return [self._files.enlarge(start_path(draw), folder / f"{draw.attempt}-0.png", draw.resample)]
+        indices = range(draw.request.total_images)
+        return [self._draw(draw.request, index, folder / f"{draw.attempt}-{index}.png") for index in indices]
+
+    def _draw(self, request: ImageRequest, index: int, path: Path) -> DrawnImage:
         width, height = self._size(request)
         seed = request.seed + index
         recipe = Recipe(
@@ -197,15 +220,5 @@ class FakeWorker:
             model_hash=self.model.hash,
             strength=request.strength,
         )
-        path = Path(draw.output_dir) / f"{draw.attempt}-{index}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_png(Image.new("RGB", (width, height), self._colour(seed)), path, recipe)
-        return DrawnImage(
-            path=str(path),
-            seed=seed,
-            width=width,
-            height=height,
-            recipe=recipe,
-            nsfw=self.nsfw,
-            words_not_read=self.words_not_read,
-        )
+        image = Image.new("RGB", (width, height), self._colour(seed))
+        return self._files.keep(image, path, recipe, self.words_not_read)

@@ -37,10 +37,15 @@ class Load(Message, frozen=True, kw_only=True):
 
 
 class Draw(Message, frozen=True, kw_only=True):
+    """`request.init_image` is a path. Where nothing is there, `redraw` is drawn first, as one picture, into it."""
+
     job: str
     attempt: int
     request: ImageRequest
     output_dir: str
+    redraw: ImageRequest | None = None
+    resample: Recipe | None = None
+    """Of the start image, which is then enlarged by a filter and not drawn over: nothing else of `request` counts."""
 
 
 class Cancel(Message, frozen=True, kw_only=True):
@@ -57,7 +62,10 @@ ToWorker = Load | Draw | Cancel | Shutdown
 
 
 class DrawnImage(msgspec.Struct, frozen=True, kw_only=True):
-    """One image that lies on disk under its final name. `nsfw` is 0 to 1."""
+    """One image that lies on disk under its final name. `nsfw` is 0 to 1.
+
+    `width` and `height` are the image's own; `recipe` is of the picture before it was resampled, if it was.
+    """
 
     path: str
     seed: int

@@ -22,12 +22,13 @@ ASK_EVERY = 3.0
 DROP_EVERY = 10.0
 KILL_EVERY = 20.0
 SHARE = 0.2
+KINDS = ["429", "500", "503", "reset", "reset_after"]
 SETTLE_SECONDS = 600.0
 """For what is still on the way when the killing stops; the faults go on."""
 
 
 async def test_every_job_ends_once_while_discord_fails(house: House) -> None:
-    await house.post("faults", {"chaos": {"share": SHARE, "seed": 5, "kinds": ["429", "500", "503", "reset"]}})
+    await house.post("faults", {"chaos": {"share": SHARE, "seed": 5, "kinds": KINDS}})
     end = time.monotonic() + SECONDS
     troubles = [
         asyncio.create_task(every(DROP_EVERY, end, lambda: house.post("gateway", {"do": "drop"}))),

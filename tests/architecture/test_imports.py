@@ -43,6 +43,7 @@ LIGHT_GENERATION = {
     "generation.recipe",
     "generation.image_input",
     "generation.limits",
+    "generation.prompt",
     "generation.upscale",
 }
 

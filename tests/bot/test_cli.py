@@ -31,7 +31,7 @@ def atelier(folder: Path, *arguments: str, **settings: str) -> subprocess.Comple
 def test_version_and_help(tmp_path: Path) -> None:
     assert atelier(tmp_path, "--version").stdout.strip() == f"atelier {version('atelier-studio')}"
     told = atelier(tmp_path, "--help").stdout
-    for command in ("playground", "run", "imagine", "doctor"):
+    for command in ("playground", "run", "imagine", "doctor", "backup"):
         assert command in told
 
 

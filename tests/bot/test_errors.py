@@ -5,6 +5,7 @@ import pytest
 from bot import errors
 from bot.errors import INTERNAL_ERROR, QueueFull, UserError, sentence
 from generation.image_input import ImageRefused
+from generation.prompt import PromptError, parse_prompt
 from generation.request import ImageRequest, InvalidRequest
 
 
@@ -14,7 +15,7 @@ def subclasses(kind: type[UserError]) -> list[type[UserError]]:
 
 @pytest.mark.parametrize("kind", subclasses(UserError), ids=lambda kind: kind.__name__)
 def test_every_error_for_members_is_one_sentence(kind: type[UserError]) -> None:
-    text = str(kind(waiting=1, limit=2, folder="x", reason="y", path="z"))
+    text = str(kind(waiting=1, limit=2, folder="x", reason="y", path="z", place="w"))
     assert text.endswith(".")
     assert "{" not in text
     assert "\n" not in text
@@ -31,6 +32,9 @@ def test_the_table() -> None:
         ImageRequest(prompt="x", seed=1, guidance_scale=99)
     assert sentence(caught.value) == str(caught.value)
     assert sentence(ImageRefused("no")) == "no"
+    with pytest.raises(PromptError) as mistyped:
+        parse_prompt("an apple --stpes 20")
+    assert sentence(mistyped.value) == "--stpes is not a flag: did you mean --steps?"
     assert "disk is full" in sentence(OSError(errno.ENOSPC, "No space left on device", "/secret/path"))
     assert sentence(PermissionError(errno.EACCES, "no", "/secret/path")) == INTERNAL_ERROR
     assert sentence(RuntimeError("inner workings")) == INTERNAL_ERROR

@@ -25,6 +25,7 @@ def test_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert (settings.model, settings.device, settings.nsfw_threshold) == ("bundled", "auto", 0.7)
     assert settings.discord_token is None
+    assert (settings.keep_days, settings.disk_budget_gb, settings.health_port) == (30, 20, 7861)
 
 
 def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
@@ -56,8 +57,15 @@ def test_the_file_can_lie_elsewhere(tmp_path: Path) -> None:
         ("LOG_LEVEL", "loud", "debug, info, warning or error"),
         ("OUTPUT_CHECK", "perhaps", "on or off"),
         ("PLAYGROUND_PORT", "70000", "0 to 65535"),
+        ("HEALTH_PORT", "-1", "0 to 65535 (0 = no /healthz)"),
+        ("KEEP_DAYS", "0", "a whole number of days, 1 to 3650"),
+        ("KEEP_DAYS", "4000", "a whole number of days, 1 to 3650"),
+        ("DISK_BUDGET_GB", "0", "a number of gigabytes, 0.1 to 1000000"),
+        ("DISK_BUDGET_GB", "nan", "a number of gigabytes, 0.1 to 1000000"),
+        ("DISK_BUDGET_GB", "20 GB", "a number of gigabytes, 0.1 to 1000000"),
         ("DEV_GUILD_ID", "my server", "a whole number"),
         ("WORKER_HEARTBEAT_SECONDS", "nan", "a number of seconds"),
+        ("MESSAGE_CONTENT", "maybe", "on or off"),
     ],
 )
 def test_a_wrong_variable_is_named_with_value_and_range(tmp_path: Path, name: str, value: str, allowed: str) -> None:

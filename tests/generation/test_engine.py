@@ -40,6 +40,28 @@ def test_one_unit_of_work_a_step(tiny_model: LoadedModel) -> None:
     assert [(event.step, event.total_steps) for event in progress] == [(done, 4) for done in range(5)]
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "strength", "steps"),
+    [("ddim", None, 4), ("dpm2", None, 7), ("ddim", 0.5, 2), ("dpmpp_sde", None, 4)],  # DPM2 does 2n − 1
+)
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' DPM2 with numpy 2
+def test_the_number_of_steps_can_be_asked_before(
+    tiny_model: LoadedModel, tmp_path: Path, scheduler: str, strength: float | None, steps: int
+) -> None:
+    start = tmp_path / "start.png"
+    Image.new("RGB", (64, 64), "teal").save(start)
+    init_image = None if strength is None else str(start)
+    asked = request(scheduler=scheduler, init_image=init_image, strength=strength)
+    engine = Engine(tiny_model)
+    assert engine.total_steps(asked) == steps
+    assert not engine.busy
+    engine.admit("one", asked)
+    said = [event for events in run(engine) for event in events if isinstance(event, Progress)]
+    assert said[-1].total_steps == said[-1].step == steps
+    with pytest.raises(InvalidRequest):
+        engine.total_steps(request(width=2048, height=2048))
+
+
 def test_network_and_decoder_run_once_a_step(tiny_model: LoadedModel) -> None:
     """Nobody waits for more than one evaluation or one picture's decode."""
     calls: list[str] = []

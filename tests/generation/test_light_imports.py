@@ -8,6 +8,7 @@ import sys
 
 LIGHT = (
     "generation.limits",
+    "generation.prompt",
     "generation.request",
     "generation.recipe",
     "generation.image_input",

@@ -122,6 +122,25 @@ def test_resampling_keeps_the_picture() -> None:
     assert np.abs(back - np.asarray(picture)).max() < 4
 
 
+@pytest.mark.parametrize(
+    ("size", "least_side", "larger"),
+    [
+        ((64, 64), 256, (512, 512)),
+        ((96, 64), 256, (512, 341)),
+        ((256, 128), 256, (512, 256)),
+        ((300, 200), 256, (600, 400)),
+        ((64, 64), 0, (128, 128)),
+        ((1024, 512), 0, (2048, 1024)),
+        ((1500, 750), 256, (2048, 1024)),
+        ((2048, 16), 256, (2048, 16)),
+        ((2100, 1000), 0, (2100, 1000)),
+        ((1, 1000), 0, (2, 2000)),
+    ],
+)
+def test_resampled_sizes(size: tuple[int, int], least_side: int, larger: tuple[int, int]) -> None:
+    assert resample(Image.new("RGB", size), least_side=least_side).size == larger
+
+
 def test_a_picture_is_drawn_over_by_the_model_at_twice_its_size(tiny_model: LoadedModel, tmp_path: Path) -> None:
     """Like the stock image-to-image pipeline from the same picture, resampled to the size that is asked for."""
     drawn = generate(tiny_model, ImageRequest(prompt="a red apple", seed=3, num_inference_steps=30))[0]

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 import discord
 from discord import app_commands
 
-from bot.chat import actions, wording
 from bot.chat.answers import acknowledge_later, answering
-from bot.chat.commands.options import offered_sizes, parse_size
-from bot.chat.discord_errors import short
-from bot.errors import UserError
+from bot.chat.asking import ask, new_seed
+from bot.chat.commands.options import offered_sizes, parse_size, with_options
+from bot.chat.requests import basis_of_any
+from bot.chat.starts import Start, download
 from generation import limits
-from generation.request import ImageRequest, InvalidRequest
+from generation.prompt import PromptText, parse_prompt
+from generation.request import ImageRequest, InvalidRequest, tidied
 
 if TYPE_CHECKING:
     from bot.chat.client import AtelierClient
-
-log = logging.getLogger(__name__)
+    from bot.studio import Studio
 
 MOST_IMAGES = 4
-DOWNLOAD_SECONDS = 60.0
+"""By the option; a flag or choices in braces may ask for more."""
 
 
 @app_commands.command(name="imagine", description="Make a picture from words.")
 @app_commands.describe(
-    prompt="What the picture shows",
+    prompt="What the picture shows; {red, green} makes one of each, --no, --cfg, --seed … work here too",
     negative_prompt="What it should not show",
     guidance="How closely to follow the prompt, 1 to 30 (1 = off)",
     steps="How many denoising steps, 1 to 150",
@@ -46,28 +44,49 @@ async def imagine(
     steps: app_commands.Range[int, limits.INFERENCE_STEPS[0], limits.INFERENCE_STEPS[1]] | None = None,
     seed: app_commands.Range[int, 0, limits.SEED_MAX] | None = None,
     size: str | None = None,
-    count: app_commands.Range[int, 1, MOST_IMAGES] = 1,
+    count: app_commands.Range[int, 1, MOST_IMAGES] | None = None,
     image: discord.Attachment | None = None,
     strength: app_commands.Range[float, limits.STRENGTH[0], limits.STRENGTH[1]] | None = None,
 ) -> None:
     async with answering(interaction):
-        if count > MOST_IMAGES:
+        if count is not None and count > MOST_IMAGES:
             raise InvalidRequest("count", count, f"a whole number from 1 to {MOST_IMAGES}")
         width, height = parse_size(size)
-        request = ImageRequest(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            guidance_scale=limits.DEFAULT_GUIDANCE_SCALE if guidance is None else guidance,
+        options = PromptText(
+            [],
+            negative_prompt=tidied(negative_prompt) or None,
+            guidance_scale=guidance,
             num_inference_steps=steps,
-            seed=actions.new_seed() if seed is None else seed,
-            width=width,
-            height=height,
+            seed=seed,
+            size=None if width is None or height is None else (width, height),
             count=count,
-            init_image=None if image is None else "attachment",
             strength=strength,
         )
-        data = None if image is None else await _download(interaction, image)
-        await actions.ask(interaction, request, init_image=data)
+        said = with_options(parse_prompt(prompt), options)
+        request = _request(said, interaction.client.studio, None if image is None else "attachment")
+        start = None
+        if image is not None:
+            await acknowledge_later(interaction)
+            start = Start(data=await download(image), foreign=True)
+        await ask(interaction, request, start=start)
+
+
+def _request(said: PromptText, studio: Studio, init_image: str | None) -> ImageRequest:
+    model = studio.status().worker.model
+    usual = basis_of_any(None if model is None else model.defaults)
+    width, height = said.size or (None, None)
+    return ImageRequest(
+        prompt=said.prompts[0] if len(said.prompts) == 1 else said.prompts,
+        negative_prompt=said.negative_prompt or "",
+        guidance_scale=usual.guidance_scale if said.guidance_scale is None else said.guidance_scale,
+        num_inference_steps=said.num_inference_steps,
+        seed=new_seed() if said.seed is None else said.seed,
+        width=width,
+        height=height,
+        count=said.count or 1,
+        init_image=init_image,
+        strength=said.strength,
+    )
 
 
 @imagine.autocomplete("size")
@@ -79,16 +98,3 @@ async def _sizes(  # pyright: ignore[reportUnusedFunction]  (the decorator uses 
     typed = current.strip().lower()
     fitting = [(label, value) for label, value in offered if typed in label.lower() or typed in value]
     return [app_commands.Choice(name=label, value=value) for label, value in fitting]
-
-
-async def _download(interaction: discord.Interaction[AtelierClient], image: discord.Attachment) -> bytes:
-    """The attachment's bytes. Judged by its size before the download, never by its name or type."""
-    if image.size > limits.IMAGE_BYTES:
-        raise UserError(wording.too_large_attachment(image.size, limits.IMAGE_BYTES))
-    await acknowledge_later(interaction)
-    try:
-        async with asyncio.timeout(DOWNLOAD_SECONDS):
-            return await image.read()
-    except (discord.HTTPException, OSError, TimeoutError) as error:
-        log.warning("an attachment could not be downloaded: %s", short(error))
-        raise UserError(wording.NO_ATTACHMENT) from error

@@ -9,6 +9,7 @@ from discord import app_commands
 
 from bot.chat import wording
 from bot.chat.answers import answer, answering
+from bot.chat.wording import members
 from generation.recipe import software_version
 
 if TYPE_CHECKING:
@@ -18,4 +19,7 @@ if TYPE_CHECKING:
 @app_commands.command(name="info", description="About this studio: model, state, version, privacy.")
 async def info(interaction: discord.Interaction[AtelierClient]) -> None:
     async with answering(interaction):
-        await answer(interaction, wording.info(interaction.client.studio.status(), software_version()))
+        client = interaction.client
+        about = wording.info(client.studio.status(), software_version())
+        kept = members.privacy(client.settings.keep_days, client.settings.disk_budget_gb)
+        await answer(interaction, f"{about}\n-# {kept}")

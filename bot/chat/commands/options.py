@@ -1,17 +1,31 @@
-"""Options of commands as values: sizes as text, and which sizes to offer for a model."""
+"""Options of commands as values: sizes as text, which sizes to offer for a model, and options beside flags."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Final
 
 from bot.chat import wording
+from bot.chat.wording import imagine as words
 from bot.errors import UserError
+from generation.prompt import refuse_too_many
 
 if TYPE_CHECKING:
+    from generation.prompt import PromptText
     from generation.request import ModelDefaults
 
 MODEL_DEFAULT: Final = "model default"
+_FLAGS: Final = {
+    "negative_prompt": ("negative_prompt", "--no"),
+    "guidance_scale": ("guidance", "--cfg"),
+    "num_inference_steps": ("steps", "--steps"),
+    "seed": ("seed", "--seed"),
+    "size": ("size", "--size"),
+    "count": ("count", "--count"),
+    "strength": ("strength", "--strength"),
+}
+"""Fields of a `PromptText`: the option and the flag that say them."""
 _SIZE: Final = re.compile(r"\s*(\d{1,5})\s*[x×X*]\s*(\d{1,5})\s*")
 _SHAPES: Final = (
     ("square", 1.0, 1.0),
@@ -60,3 +74,21 @@ def _multiple(pixels: float, of: int) -> int:
 
 def _fits(width: int, height: int, defaults: ModelDefaults) -> bool:
     return width * height <= defaults.max_pixels and min(width, height) >= 64
+
+
+def with_options(text: PromptText, options: PromptText) -> PromptText:
+    """What was typed into the prompt, and what its options say (their `prompts` are passed over).
+
+    Raises:
+        UserError: both say something about the same thing, and not the same.
+        PromptError: more pictures than are made of one prompt.
+    """
+    said: dict[str, object] = {}
+    for field, (option, flag) in _FLAGS.items():
+        in_flag, in_option = getattr(text, field), getattr(options, field)
+        if in_flag is not None and in_option is not None and in_flag != in_option:
+            raise UserError(words.said_twice(option, in_option, flag, in_flag))
+        said[field] = in_option if in_flag is None else in_flag
+    both = dataclasses.replace(text, **said)
+    refuse_too_many(len(both.prompts), both.count or 1)
+    return both

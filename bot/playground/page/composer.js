@@ -4,37 +4,36 @@ import { CommandCard } from "./commandcard.js";
 import { findCommand, leaves, splitOptions, toLine, toValue, TYPE, ValueError } from "./commands.js";
 import { byId, el, icon } from "./dom.js";
 import { Listbox } from "./listbox.js";
-import { plainText } from "./markdown.js";
-import { displayName, store } from "./store.js";
+import { ReplyBar } from "./reply.js";
+import { store } from "./store.js";
 import { Tray } from "./tray.js";
 
 export class Composer {
   #card = null;
-  #reply = null;
   #history = [];
   #historyAt = 0;
   #busy = false;
 
-  /** handlers: {say(text, files, replyTo), run(name, options, files)}; both return promises and may throw. */
+  /** handlers: {say(text, uploads, reply), run(name, options, files)}; both return promises and may throw. */
   constructor(handlers) {
     this.handlers = handlers;
     this.form = byId("composer");
     this.tray = new Tray();
     this.palette = new Listbox("commands", "Commands", (command) => this.#choose(command));
     this.signature = el("div", { class: "signature", hidden: true });
-    this.replyBar = el("div", { class: "reply-bar", hidden: true });
+    this.reply = new ReplyBar(() => this.#card || this.text.focus());
     this.problem = el("p", { class: "composer-problem", id: "composer-problem", role: "alert" });
     this.picker = el("input", { type: "file", multiple: true, hidden: true,
       onchange: () => this.addFiles(this.picker.files) });
     this.text = el("textarea", { id: "composer-input", rows: 1, enterkeyhint: "send",
       "aria-describedby": "composer-problem" });
     this.palette.attach(this.text);
-    const attach = el("button", { class: "icon-button", type: "button", "aria-label": "Attach a file",
+    this.attach = el("button", { class: "icon-button", type: "button", "aria-label": "Attach a file",
       title: "Attach a file", onclick: () => this.picker.click() }, icon("clip"));
     this.submit = el("button", { class: "send", type: "submit", "aria-label": "Send", title: "Send (Enter)" }, icon("send"));
     this.slot = el("div", { class: "slot" }, this.text);
-    this.form.append(this.palette.node, this.signature, this.replyBar, this.tray.node, el("div",
-      { class: "entry" }, attach, this.slot, this.submit), this.problem, this.picker);
+    this.form.append(this.palette.node, this.signature, this.reply.node, this.tray.node, el("div",
+      { class: "entry" }, this.attach, this.slot, this.submit), this.problem, this.picker);
     this.#listen();
     this.rename();
   }
@@ -44,10 +43,13 @@ export class Composer {
   }
 
   rename() {
-    const name = store.channel ? `#${store.channel.name}` : "";
+    const name = store.channel ? store.title(store.channel) : "";
     this.text.setAttribute("aria-label", `Message ${name}`);
     const narrow = matchMedia("(max-width: 480px)").matches;
-    this.text.placeholder = narrow ? `Message ${name}` : `Message ${name}, or / for commands`;
+    const may = !store.channel || store.maySend();
+    const isolated = `\u2068${name}\u2069`; // a name may hold marks that turn the text around
+    this.text.placeholder = !may ? "You can't write here" : `Message ${isolated}${narrow ? "" : ", or / for commands"}`;
+    for (const part of [this.text, this.attach, this.submit]) part.disabled = !may;
   }
 
   /** Put a line into the box, as an example or from the history. */
@@ -61,13 +63,7 @@ export class Composer {
 
   replyTo(message) {
     this.closeCommand();
-    this.#reply = message;
-    const text = plainText(message.content) || "a picture";
-    this.replyBar.replaceChildren(icon("reply"), el("span", {}, "Replying to ", el("b", {},
-      displayName(message.author)), el("span", { class: "excerpt" }, text)),
-      el("button", { class: "icon-button", type: "button", "aria-label": "Cancel the reply",
-        onclick: () => this.#cancelReply() }, icon("close")));
-    this.replyBar.hidden = false;
+    this.reply.open(message);
     this.text.focus();
   }
 
@@ -81,16 +77,13 @@ export class Composer {
   openCommand(command, values = {}) {
     this.palette.hide();
     this.signature.hidden = true;
-    this.replyBar.hidden = true; // a command is no reply; the reply waits for the next message
+    this.reply.aside = true;
     this.#complain("");
     this.#card = new CommandCard(command, () => this.closeCommand(true));
     this.#card.fill(values);
     this.slot.replaceChildren(this.#card.node);
     this.form.classList.add("with-command");
-    for (const file of [...this.tray.files]) if (this.#card.takeFile(file)) this.tray.files = this.tray.files.filter((one) => one !== file);
-    const left = this.tray.files;
-    this.tray.clear();
-    left.forEach((file) => this.tray.add(file));
+    for (const file of this.tray.files) if (this.#card.takeFile(file)) this.tray.take(file);
     this.#card.focus();
   }
 
@@ -98,7 +91,7 @@ export class Composer {
     if (!this.#card) return;
     this.#card = null;
     this.form.classList.remove("with-command");
-    this.replyBar.hidden = !this.#reply;
+    this.reply.aside = false;
     this.text.value = "";
     this.slot.replaceChildren(this.text);
     this.#changed();
@@ -140,7 +133,7 @@ export class Composer {
       this.#send();
     } else if (event.key === "Escape") {
       if (this.#card) this.closeCommand(true);
-      else if (this.#reply) this.#cancelReply();
+      else if (this.reply.active) this.reply.cancel();
     } else if (event.key === "Tab" && !event.shiftKey && event.target === this.text && this.#openTyped()) {
       event.preventDefault();
     } else if (event.key === "Backspace" && this.#card && event.target.value === ""
@@ -165,6 +158,7 @@ export class Composer {
       const items = found.slice(0, 10).map((command) => ({ key: command, title: `/${command.name}`,
         detail: command.description }));
       const none = this.commands.length ? `There is no command /${typed[1]}.`
+        : store.botConnected ? "There are no commands here."
         : "Atelier is starting: its commands appear in a moment.";
       this.palette.show(items, none);
     } else this.palette.hide();
@@ -206,10 +200,11 @@ export class Composer {
       this.#setBusy(true);
       if (this.#card) await this.#sendCard();
       else if (line.startsWith("/")) await this.#sendLine(line);
+      else if (line.length > store.limits.message_length) throw tooLong(line);
       else if (line || this.tray.files.length) {
-        await this.handlers.say(line, this.tray.files, this.#reply?.id);
+        await this.handlers.say(line, this.tray.uploads, this.reply.fields);
         this.#done(line);
-        this.#cancelReply();
+        if (this.reply.active) this.reply.cancel();
       }
     } catch (error) {
       if (!error.option || !this.#card?.complain(error.option, error.message)) this.#complain(error.message);
@@ -260,16 +255,10 @@ export class Composer {
     if (!this.#card) this.text.focus();
   }
 
-  #cancelReply() {
-    this.#reply = null;
-    this.replyBar.hidden = true;
-    if (!this.#card) this.text.focus();
-  }
-
   #setBusy(busy) {
     this.#busy = busy;
     this.form.setAttribute("aria-busy", String(busy));
-    this.submit.disabled = busy;
+    this.submit.disabled = busy || this.text.disabled;
   }
 
   #complain(text) {
@@ -279,6 +268,11 @@ export class Composer {
 }
 
 const fileOptions = (command) => command.options.filter((option) => option.type === TYPE.ATTACHMENT);
+
+function tooLong(line) {
+  const most = store.limits.message_length;
+  return new ValueError(null, `A message has at most ${most} characters; this one has ${line.length}.`);
+}
 
 function tooManyFiles(command) {
   const most = fileOptions(command).length;

@@ -10,14 +10,16 @@ export class Gallery {
   #shown = "";
   #version = 0;
 
-  constructor() {
+  /** changed() is called when other pictures stand there. */
+  constructor(changed = () => {}) {
     this.node = el("div", { class: "attachments" });
+    this.changed = changed;
   }
 
   /** Show these attachments. New pictures are loaded first and swapped in when ready: nothing flickers. */
   async update(attachments) {
-    const wanted = attachments.map((attachment) => attachment.id).join();
-    if (wanted === this.#shown) return;
+    const wanted = JSON.stringify(attachments.map(({ id, description }) => [id, description]));
+    if (wanted === (this.#shown || "[]")) return;
     this.#shown = wanted;
     const version = ++this.#version;
     const pictures = attachments.filter(isPicture);
@@ -27,8 +29,12 @@ export class Gallery {
     if (version !== this.#version) return;
     const files = attachments.filter((attachment) => !isPicture(attachment)).map(card);
     const parts = [];
-    if (tiles.length) parts.push(el("div", { class: "gallery", "data-count": Math.min(tiles.length, 5) }, tiles));
+    const ratios = new Set(pictures.map(({ width, height }) => (width / height).toFixed(2)));
+    if (tiles.length) parts.push(el("div", { class: `gallery ${ratios.size > 1 ? "mixed" : ""}`, "data-count": tiles.length }, tiles));
+    const focused = [...this.node.querySelectorAll(".tile-open")].indexOf(document.activeElement);
     this.node.replaceChildren(...parts, ...files);
+    if (focused >= 0) (tiles[focused]?.querySelector(".tile-open") ?? this.node.closest(".message"))?.focus({ preventScroll: true });
+    this.changed();
   }
 }
 
@@ -39,23 +45,30 @@ function tile(picture, open) {
   const button = el("button", { class: "tile-open", type: "button", "aria-label": label, onclick: open }, image);
   const figure = el("figure", { class: "tile" }, button);
   figure.style.setProperty("--ratio", `${picture.width} / ${picture.height}`);
-  if (isSpoiler(picture)) {
-    figure.classList.add("hidden-picture");
-    const cover = el("button", { class: "cover", type: "button", onclick: () => {
-      figure.classList.remove("hidden-picture");
-      cover.remove();
-      button.focus();
-    } }, icon("eye"), "Spoiler: show");
-    figure.append(cover);
-  }
+  if (isSpoiler(picture)) hide(figure, button);
+  // Links expire after a day: a picture that does not load says so in words.
+  image.addEventListener("error", () => figure.classList.add("gone"));
   if (picture.description) figure.append(...altBadge(picture.description));
   return figure;
 }
 
+/** Until it is pressed the picture is blurred, and neither Tab nor a screen reader reaches what is below. */
+function hide(figure, button) {
+  figure.classList.add("hidden-picture");
+  button.inert = true;
+  const cover = el("button", { class: "cover", type: "button", "aria-label": "Spoiler: show the picture", onclick: () => {
+    figure.classList.remove("hidden-picture");
+    button.inert = false;
+    cover.remove();
+    button.focus({ preventScroll: true });
+  } }, el("span", { class: "cover-word" }, icon("eye"), "Spoiler"));
+  figure.append(cover);
+}
+
 function altBadge(description) {
-  const text = el("figcaption", { hidden: true }, description);
+  const text = el("figcaption", { hidden: true, dir: "auto" }, description);
   const badge = el("button", { class: "alt", type: "button", "aria-expanded": "false",
-    title: "Description of the picture", onclick: () => {
+    "aria-label": "ALT: description of the picture", title: "Description of the picture", onclick: () => {
     text.hidden = !text.hidden;
     badge.setAttribute("aria-expanded", String(!text.hidden));
   } }, "ALT");
@@ -63,8 +76,10 @@ function altBadge(description) {
 }
 
 function card(attachment) {
-  return el("a", { class: "file-card", href: localPath(attachment.url), download: attachment.filename },
-    icon("file"), el("span", {}, el("b", {}, attachment.filename), el("small", {}, fileSize(attachment.size))));
+  const name = attachment.filename.replace(/^SPOILER_/, "");
+  return el("a", { class: "file-card", href: localPath(attachment.url), download: name },
+    icon("file"), el("span", {}, el("bdi", { class: "file-name" }, name), el("small", {}, fileSize(attachment.size),
+      isSpoiler(attachment) && " · spoiler", attachment.description && ` · ${attachment.description}`)));
 }
 
 const loaded = (figure) => figure.querySelector("img").decode().catch(() => {});

@@ -1,34 +1,48 @@
 // Starts the page and connects its parts.
 
+import { rememberMember, wantedMember, wantedPlace } from "./address.js";
 import { api, listen } from "./api.js";
 import { Composer } from "./composer.js";
-import { byId, el } from "./dom.js";
+import { askDelete, askForward, askThread } from "./dialogs.js";
+import { byId } from "./dom.js";
+import { listenForFiles } from "./drop.js";
 import { openForm } from "./form.js";
+import { gated, showGate } from "./gate.js";
+import { showHeader, showTitle, showWelcome } from "./header.js";
+import { onJump } from "./links.js";
 import { Log } from "./log.js";
 import { pending } from "./pending.js";
 import { Sidebar } from "./sidebar.js";
 import { store } from "./store.js";
 import { toast } from "./toast.js";
+import { unread } from "./unread.js";
 
-const EXAMPLES = [
-  "/imagine prompt: a red apple",
-  "/imagine prompt: a fox, orange background count: 4",
-  "/imagine prompt: a rocket guidance: 4 seed: 7",
-];
 const TYPING_SECONDS = 8;
 
 const sidebar = new Sidebar();
 const composer = new Composer({ say, run });
-const log = new Log({ reply: (message) => composer.replyTo(message), run: runMessageCommand, changed: showWelcome });
+const log = new Log({
+  reply: (message) => composer.replyTo(message),
+  run: runMessageCommand,
+  forward: (message) => askForward(message, (channel) => forward(channel, message)),
+  thread: (message) => askThread(message, (name) => createThread(name, message)),
+  remove: (message) => askDelete(message, () => api.remove(message.channel_id, message.id, store.me.id)),
+  changed: (empty) => showWelcome(empty, (line) => composer.fill(line)),
+});
+const headerActions = { newThread: () => askThread(null, (name) => createThread(name)), archive };
 let stopListening = () => {};
 let typingTimer = 0;
 let everConnected = false;
 let botNews = 0;
+let refreshing = false;
+let refreshWanted = false;
+let place = ""; // the channel and member that the messages are of
+let loading = Promise.resolve();
 
 // ----------------------------------------------------------------- actions
 
-function say(content, files, replyTo) {
-  return api.send(store.channel.id, { user: store.me.id, content, reply_to: replyTo }, files);
+function say(content, uploads, reply) {
+  return api.send(store.channel.id, { user: store.me.id, content, ...reply }, uploads);
 }
 
 async function run(name, options, files) {
@@ -60,11 +74,43 @@ async function follow(sent, label) {
   log.note(`${label}: The application did not respond.${reason}`);
 }
 
+async function forward(channel, message) {
+  await api.forward(channel.id, store.me.id, message);
+  toast(`Forwarded to ${store.title(channel)}.`, { quiet: true });
+}
+
+async function createThread(name, message = null) {
+  const thread = await api.createThread(store.channel.id, { user: store.me.id, name, ...(message && { message: message.id }) });
+  await refresh();
+  const made = store.channelOf(thread.id);
+  if (made) store.open(made);
+}
+
+async function archive(thread, archived) {
+  try {
+    await api.changeThread(thread.id, { user: store.me.id, archived });
+  } catch (error) {
+    toast(error.message);
+  }
+}
+
+async function jump(channelId, messageId) {
+  const channel = store.channelOf(channelId);
+  if (!channel) return toast("You can't see that channel.");
+  sidebar.toggle(false);
+  if (channel.id !== store.channel.id) store.open(channel);
+  else if (log.shown !== place) showPlace();
+  await loading;
+  if (messageId && !gated(channel) && !(await log.show(messageId))) toast("That message is not there any more.");
+}
+
 // ------------------------------------------------------------------ events
 
 const HANDLERS = {
   message({ message }) {
-    if (message.channel_id !== store.channel.id) return sidebar.markUnread(message.channel_id);
+    if (message.channel_id !== store.channel.id) return elsewhere(message);
+    unread.saw(message);
+    if (gated(store.channel)) return;
     if (message.author.bot) showTyping(null);
     log.put(message);
   },
@@ -84,16 +130,23 @@ const HANDLERS = {
     showStatus();
     store.tell("bot");
   },
-  commands: refresh,
-  channels: refresh,
+  commands: refreshSoon,
+  channels: refreshSoon,
+  members: refreshSoon,
 };
+
+function elsewhere(message) {
+  if (!unread.add(message) || message.guild_id) return;
+  byId("settled").textContent = `New direct message from ${store.nameOf(message.author.id)}`;
+}
 
 function connect() {
   stopListening();
   const opened = async () => {
     try {
+      const before = place;
       await refresh();
-      await log.load(store.channel, store.me);
+      await (place === before ? showPlace() : loading);
     } catch (error) {
       toast(error.message);
     }
@@ -107,14 +160,52 @@ function connect() {
 
 async function refresh() {
   const before = botNews;
-  const state = await api.state();
+  const asked = store.me?.id;
+  const state = await api.state(asked, store.channel?.id);
+  if (asked !== store.me?.id) return; // somebody else took the keyboard while we asked
   // An event that came while we asked is newer than the answer.
   if (botNews !== before) state.bot_connected = store.botConnected;
   store.takeState(state);
   showStatus();
 }
 
+/** However many events ask for it, one request is under way and at most one waits. */
+async function refreshSoon() {
+  refreshWanted = true;
+  if (refreshing) return;
+  refreshing = true;
+  while (refreshWanted) {
+    refreshWanted = false;
+    await refresh().catch((error) => toast(error.message));
+  }
+  refreshing = false;
+}
+
 // ------------------------------------------------------------------- shown
+
+/** The open channel as the member at the keyboard sees it: its messages, or the question before them. */
+function showPlace() {
+  place = `${store.channel.id}/${store.me.id}`;
+  const { channel, me } = store;
+  const closed = gated(channel);
+  byId("gate").hidden = !closed;
+  byId("chat").hidden = closed;
+  if (closed) {
+    log.forget();
+    showGate(byId("gate"), channel, {
+      enter: () => {
+        showPlace();
+        byId("composer-input").focus();
+      },
+      leave: () => store.open(store.channels.find((one) => !store.restricted(one)) ?? store.dms[0]),
+    });
+    byId("gate-title").focus({ preventScroll: true });
+    return loading;
+  }
+  unread.read(channel.id);
+  loading = log.load(channel, me).catch((error) => toast(error.message));
+  return loading;
+}
 
 function showStatus() {
   const status = byId("status");
@@ -124,76 +215,54 @@ function showStatus() {
   if (status.textContent !== text) status.textContent = text;
 }
 
-function showChannel() {
-  byId("channel-name").textContent = store.channel.name;
-  byId("channel-topic").textContent = store.channel.topic ?? "";
-  document.title = `#${store.channel.name} · Atelier playground`;
-  composer.rename();
-}
-
 function showTyping(user) {
   clearTimeout(typingTimer);
   byId("typing").textContent = user ? `${store.nameOf(user)} is typing …` : "";
   if (user) typingTimer = setTimeout(() => showTyping(null), TYPING_SECONDS * 1000);
 }
 
-function showWelcome(empty) {
-  const welcome = byId("welcome");
-  welcome.hidden = !empty;
-  if (!empty || !store.channel) return;
-  welcome.replaceChildren(
-    el("img", { src: "/page/mark.svg", alt: "", width: 72, height: 72 }),
-    el("h2", {}, `Welcome to #${store.channel.name}`),
-    el("p", {}, "Describe a picture and Atelier draws it, right here on your computer. Pick one to start, or type ", el("kbd", {}, "/"), " to see every command."),
-    el("div", { class: "examples" }, EXAMPLES.map((line) => el("button", { class: "example", type: "button",
-      onclick: () => composer.fill(line) }, example(line)))));
-}
+// ------------------------------------------------------------------- start
 
-function example(line) {
-  return line.split(/(\/imagine|\w+:)/).filter(Boolean).map((part) =>
-    /^(\/imagine|\w+:)$/.test(part) ? el("span", { class: "key" }, part) : part);
-}
-
-// ------------------------------------------------------------ drag and drop
-
-let dragDepth = 0;
-const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
-addEventListener("dragenter", (event) => {
-  if (carriesFiles(event)) byId("drop").hidden = ++dragDepth === 0;
-});
-addEventListener("dragleave", (event) => {
-  if (carriesFiles(event)) byId("drop").hidden = --dragDepth <= 0;
-});
-addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
-addEventListener("drop", (event) => {
-  dragDepth = 0;
-  byId("drop").hidden = true;
-  if (!carriesFiles(event)) return;
-  event.preventDefault();
-  composer.addFiles(event.dataTransfer.files);
-});
+listenForFiles((files) => composer.addFiles(files));
+onJump(jump);
 
 // "/" anywhere starts a command, as typing in the box does.
 addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest("input, textarea, select, dialog")) return;
+  if (event.target.closest("input, textarea, select, dialog, .popup") || gated(store.channel)) return;
   event.preventDefault();
   composer.fill("/");
 });
 
-// ------------------------------------------------------------------- start
-
 store.on("channel", () => {
-  showChannel();
-  log.load(store.channel, store.me).catch((error) => toast(error.message));
+  showHeader(headerActions);
+  composer.rename();
+  showTyping(null);
+  showPlace();
+  refreshSoon(); // which commands there are depends on the channel
 });
-store.on("me", connect);
-store.on("state", showChannel);
+store.on("me", () => {
+  rememberMember(store.me, store.members[0]);
+  connect();
+});
+store.on("state", () => {
+  showHeader(headerActions);
+  composer.rename();
+  unread.compare();
+  if (place && !isShown()) showPlace();
+});
+store.on("unread", showTitle);
+
+const isShown = () => place === `${store.channel.id}/${store.me.id}`;
 
 try {
   await refresh();
-  connect();
-  if (matchMedia("(hover: hover)").matches) byId("composer-input").focus();
+  const member = wantedMember(store.members);
+  const wanted = wantedPlace();
+  if (member && member.id !== store.me.id) store.actAs(member);
+  else connect();
+  if (wanted.channel) await refresh().then(() => jump(wanted.channel, wanted.message));
+  if (!wanted.message && matchMedia("(hover: hover)").matches) byId("composer-input").focus();
 } catch (error) {
   toast(error.message);
 }

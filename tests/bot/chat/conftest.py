@@ -24,7 +24,7 @@ from bot.settings import Settings
 from bot.studio import Studio
 from bot.worker.fake import FakeWorker
 
-BUTTON = re.compile(r"atelier:(\w+):(\w+)")
+BUTTON = re.compile(r"atelier:(\w+):(\w+)(?::(\d+))?")
 
 
 class World:
@@ -111,7 +111,7 @@ class World:
         return messages[0]
 
     def buttons(self, message: discord.Message | None = None) -> dict[str, str]:
-        """Action → custom id."""
+        """Action → custom id, of the first picture where each has such a button."""
         shown = self.message if message is None else message
         ids = [
             child.custom_id
@@ -119,10 +119,10 @@ class World:
             if isinstance(row, discord.ActionRow)
             for child in row.children
         ]
-        return {match[1]: match[0] for match in map(BUTTON.fullmatch, filter(None, ids)) if match}
+        return {match[1]: match[0] for match in map(BUTTON.fullmatch, filter(None, reversed(ids))) if match}
 
     def job_id(self, message: discord.Message | None = None) -> str:
-        return next(iter(self.buttons(message).values())).rsplit(":", 1)[1]
+        return next(iter(self.buttons(message).values())).split(":")[2]
 
     async def job(self) -> Job:
         return await self.studio.job(self.job_id())

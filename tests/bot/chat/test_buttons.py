@@ -32,7 +32,7 @@ async def test_the_owner_stops_a_picture_that_waits(world: World) -> None:
     assert result.response.content == "Stopped."
     await world.until(lambda: any("waits" in text and "Stopped." in text for text in world.texts()))
     waits = next(m for m in world.messages() if "waits" in m.content)
-    assert set(world.buttons(waits)) == {"again"}
+    assert set(world.buttons(waits)) == {"again", "delete"}
 
 
 async def test_the_owner_stops_a_picture_that_is_being_drawn(world: World) -> None:
@@ -74,7 +74,7 @@ async def test_too_late_to_stop(world: World) -> None:
     old, button = world.message, world.buttons()["cancel"]
     world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=None)
     world.worker.finish()
-    await world.wait_for_state(JobState.DONE, button.rsplit(":", 1)[1])
+    await world.wait_for_state(JobState.DONE, button.split(":")[2])
     result = await world.alice.click(old, custom_id=button)
     assert result.response is not None
     assert result.response.content == "Too late to stop: this picture has already ended."

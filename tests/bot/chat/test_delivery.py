@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 import discord
@@ -12,14 +12,11 @@ import pytest
 from PIL import Image
 from simcord.backend.serializers import channel_payload
 
-from bot.chat.delivery import FOLLOW_UP_SECONDS, REGISTRY_SECONDS, REMIND_SECONDS
+from bot.chat.delivery import FOLLOW_UP_SECONDS, REMIND_SECONDS
 from bot.chat.edits import FINAL_ATTEMPTS
-from bot.errors import DiskFull, RegistryBusy, RegistryTrouble, RegistryUnwritable
 from bot.job import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conftest import World
 
 EDITS = "/channels/*/messages/*"
@@ -164,7 +161,7 @@ async def test_a_failed_picture_says_why_and_offers_another_try(world: World) ->
     await ask(world)
     world.worker.fail("The picture could not be checked, so it is not shown.")
     await world.until(lambda: "could not be checked" in world.message.content)
-    assert set(world.buttons()) == {"again"}
+    assert set(world.buttons()) == {"again", "delete"}
     assert world.message.attachments == []
 
 
@@ -251,7 +248,10 @@ async def test_a_deleted_message_ends_the_job(world: World) -> None:
     assert (await world.studio.job(job_id)).delivered_at is not None
 
 
-async def test_a_file_that_discord_calls_too_large_is_sent_smaller(world: World) -> None:
+async def test_a_file_that_discord_calls_too_large_is_sent_smaller(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.chat.results._MUCH_SMALLER", 1000)
     await ask(world)
     world.worker.step(4)
     await world.settled()
@@ -259,7 +259,8 @@ async def test_a_file_that_discord_calls_too_large_is_sent_smaller(world: World)
     world.env.inject_error("PATCH", EDITS, status=413, code=40005, times=1)
     world.worker.finish()
     await world.wait_for_state(JobState.DELIVERED)
-    assert len(world.message.attachments) == 1
+    (attachment,) = world.message.attachments
+    assert attachment.filename == f"atelier-{world.job_id()}-1.webp"
 
 
 async def test_a_bug_in_one_delivery_is_said_and_logged_and_the_next_works(
@@ -313,134 +314,6 @@ async def test_what_was_given_up_in_an_outage_is_tried_again_later(world: World,
     await world.env.advance_time(61)
     await world.wait_for_state(JobState.DELIVERED)
     assert world.calls("PATCH", "/messages/") == tried + 1
-
-
-# ── the registry's troubles ──
-
-
-def break_registry(world: World, monkeypatch: pytest.MonkeyPatch, method: str, error: Exception) -> Callable[[], int]:
-    """`Studio.method` fails with `error` until `monkeypatch.undo()`. Returns how often it was tried."""
-    tries = 0
-
-    async def broken(*_: object, **__: object) -> Any:
-        nonlocal tries
-        tries += 1
-        raise error
-
-    monkeypatch.setattr(world.studio, method, broken)
-    return lambda: tries
-
-
-@pytest.mark.parametrize("trouble", [RegistryBusy, DiskFull, RegistryUnwritable])
-async def test_what_is_shown_stays_shown_though_that_cannot_be_stored(
-    world: World, monkeypatch: pytest.MonkeyPatch, trouble: type[RegistryTrouble]
-) -> None:
-    await ask(world)
-    with monkeypatch.context() as patched:
-        tries = break_registry(world, patched, "mark_delivered", trouble())
-        world.worker.finish()
-        await world.until(lambda: delivered(world))
-        await world.env.advance_time(60)
-        assert tries() > 3
-    before = world.calls("PATCH", "/messages/")
-    await world.env.advance_time(REGISTRY_SECONDS)
-    await world.wait_for_state(JobState.DELIVERED)
-    assert len(world.message.attachments) == 1
-    assert world.calls("PATCH", "/messages/") == before, "uploaded once"
-
-
-async def test_a_message_whose_id_cannot_be_stored_yet_is_used(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        tries = break_registry(world, patched, "attach_message", RegistryBusy())
-        result = await world.alice.slash(world.channel, "imagine", prompt="a red apple")
-        assert tries() > 0
-    assert result.response is not None
-    assert "try again" not in result.response.content
-    assert result.followups == []
-    await world.env.advance_time(REGISTRY_SECONDS)
-    await world.drawing()
-    assert (await world.job()).message_id == world.message.id
-    world.worker.finish()
-    await world.wait_for_state(JobState.DELIVERED)
-
-
-async def test_a_done_job_gets_its_message_though_its_id_cannot_be_stored(world: World) -> None:
-    await ask(world)
-    world.worker.finish()
-    job_id = (await world.wait_for_state(JobState.DELIVERED)).id
-
-    await world.settled()
-    await world.close_studio()
-    world.sql("UPDATE jobs SET message_id = NULL, delivered_at = NULL, state = 'done'")
-    world.sql("UPDATE images SET message_id = NULL")
-    world.env.backend.delete_message(world.channel.id, world.message.id)
-    forgotten = await world.open_studio()
-    patched = pytest.MonkeyPatch()
-    break_registry(world, patched, "attach_message", RegistryBusy())
-    await world.env.restart_bot(forgotten)
-    await world.until(lambda: delivered(world))
-    patched.undo()
-    await world.env.advance_time(REGISTRY_SECONDS)
-    job = await world.wait_for_state(JobState.DELIVERED, job_id)
-    assert len(world.message.attachments) == 1
-    assert [job.message_id] == [image.message_id for image in await world.studio.images(job_id)] == [world.message.id]
-
-
-async def test_a_job_that_cannot_be_looked_up_gets_its_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        tries = break_registry(world, patched, "job", RegistryBusy())
-        result = await world.alice.slash(world.channel, "imagine", prompt="a red apple")
-        assert tries() == 1
-    assert result.followups == []
-    assert world.message.content.startswith("**a red apple**")
-
-
-async def test_a_deleted_message_ends_the_job_when_the_registry_can(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await ask(world)
-    job_id = world.job_id()
-    world.env.backend.delete_message(world.channel.id, world.message.id)
-    with monkeypatch.context() as patched:
-        tries = break_registry(world, patched, "mark_undeliverable", RegistryBusy())
-        world.worker.finish()
-        await world.until(tries)
-        assert not world.bot.is_closed()
-    await world.env.advance_time(REGISTRY_SECONDS)
-    await world.settled()
-    assert (await world.studio.job(job_id)).delivered_at is not None
-
-
-async def test_records_that_cannot_be_read_do_not_end_the_bot(
-    world: World, monkeypatch: pytest.MonkeyPatch, errors_expected: None
-) -> None:
-    for error in (RegistryBusy(), ValueError("a row that can't be read")):
-        with monkeypatch.context() as patched:
-            tries = break_registry(world, patched, "replay", error)
-            await world.env.advance_time(REMIND_SECONDS + 1)
-            assert tries() == 1
-    assert not world.bot.is_closed()
-    await ask(world)
-
-
-async def test_what_was_left_untold_is_taken_up_when_the_registry_can(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await ask(world)
-    job_id = world.job_id()
-    await world.settled()
-    await world.close_studio()
-    world.sql("UPDATE jobs SET message_id = NULL")
-    world.env.backend.delete_message(world.channel.id, world.message.id)
-    again = await world.open_studio(hold=False)
-    with monkeypatch.context() as patched:
-        tries = break_registry(world, patched, "undelivered", RegistryBusy())
-        await world.env.restart_bot(again)
-        await world.until(tries)
-        assert world.messages() == []
-    await world.env.advance_time(REGISTRY_SECONDS)
-    await world.wait_for_state(JobState.DELIVERED, job_id)
-    assert len(world.message.attachments) == 1
 
 
 @pytest.mark.parametrize("error", [aiohttp.ClientConnectionError("no route"), ConnectionResetError("reset")])
@@ -498,9 +371,9 @@ async def test_one_picture_of_several_that_is_below_the_threshold_is_shown(
 ) -> None:
     draw = world.worker._draw  # pyright: ignore[reportPrivateUsage]
 
-    def scored(job: object, index: int) -> object:
+    def scored(request: object, index: int, path: object) -> object:
         world.worker.nsfw = 0.69 if index else 0.71
-        return draw(job, index)  # pyright: ignore[reportArgumentType]
+        return draw(request, index, path)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(world.worker, "_draw", scored)
     await ask(world, count=2)

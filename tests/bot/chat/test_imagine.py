@@ -8,15 +8,21 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from PIL import Image
 
 from bot.chat.edits import PREVIEW_SECONDS
 from bot.job import JobState
+from bot.worker.fake import FAKE_MODEL
+from bot.worker.messages import Ready
 from generation.recipe import from_parameters
+from generation.request import ModelDefaults
 
 if TYPE_CHECKING:
     from conftest import World
+
+    from generation.request import ImageRequest
 
 
 def png(size: tuple[int, int] = (80, 60)) -> bytes:
@@ -133,7 +139,7 @@ async def test_it_ends_with_the_pictures_alt_text_recipe_and_buttons(world: Worl
     assert [a.description for a in message.attachments] == [
         f"A generated picture, {number} of 3: a red apple" for number in (1, 2, 3)
     ]
-    assert set(world.buttons()) == {"again", "recipe"}
+    assert set(world.buttons()) == {"vary", "upscale", "again", "remix", "recipe", "delete"}
     posted = Image.open(io.BytesIO(await message.attachments[1].read()))
     recipe = from_parameters(posted.info["parameters"])
     assert (posted.size, recipe.seed, recipe.negative_prompt) == ((256, 256), 42, "blue")
@@ -335,3 +341,85 @@ async def test_sizes_are_offered_for_the_running_model(world: World) -> None:
     await world.drawing()
     assert world.worker.current is not None
     assert (world.worker.current.request.width, world.worker.current.request.height) == (64, 96)
+
+
+# ── flags and choices in the prompt ──
+
+
+async def drawn(world: World) -> ImageRequest:
+    await world.drawing()
+    assert world.worker.current is not None
+    return world.worker.current.request
+
+
+async def test_flags_in_the_prompt(world: World) -> None:
+    text = "a red apple --no blue, sky --cfg 4.5 --seed 9 --steps 6 --size 64x96 --count 2"
+    await world.alice.slash(world.channel, "imagine", prompt=text)
+    request = await drawn(world)
+    assert (request.prompt, request.negative_prompt) == ("a red apple", "blue, sky")
+    assert (request.guidance_scale, request.seed, request.num_inference_steps) == (4.5, 9, 6)
+    assert (request.width, request.height, request.count) == (64, 96, 2)
+
+
+async def test_a_strength_in_the_prompt(world: World) -> None:
+    await world.alice.slash(world.channel, "imagine", prompt="a cat --strength 0.5", image=("cat.png", png()))
+    assert (await drawn(world)).strength == 0.5
+
+
+async def test_choices_in_the_prompt(world: World) -> None:
+    await world.alice.slash(world.channel, "imagine", prompt="a {red, green} apple on {snow, sand}", count=2)
+    request = await drawn(world)
+    assert request.prompt == [
+        "a red apple on snow",
+        "a red apple on sand",
+        "a green apple on snow",
+        "a green apple on sand",
+    ]
+    assert (request.count, request.total_images) == (2, 8)
+
+
+async def test_what_neither_option_nor_flag_says_is_as_the_model_does_best(world: World) -> None:
+    best = ModelDefaults(num_inference_steps=4, guidance_scale=3.0, width=64, height=64, size_multiple=8)
+    world.worker.say(Ready(model=msgspec.structs.replace(FAKE_MODEL, defaults=best)))
+    await world.settled()
+    await world.alice.slash(world.channel, "imagine", prompt="a red apple")
+    assert (await drawn(world)).guidance_scale == 3
+    info = await world.alice.slash(world.channel, "info")
+    assert info.response is not None
+    assert "guidance 3" in info.response.content
+
+
+async def test_the_same_in_an_option_and_a_flag_is_fine(world: World) -> None:
+    options = {"negative_prompt": " blue ", "guidance": 5, "steps": 6, "seed": 9, "size": "64x96", "count": 2}
+    text = "a red apple --no blue --cfg 5 --steps 6 --seed 9 --size 64x96 --count 2"
+    await world.alice.slash(world.channel, "imagine", prompt=text, **options)
+    request = await drawn(world)
+    assert (request.guidance_scale, request.num_inference_steps, request.count) == (5, 6, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("--cfg 5", {"guidance": 7.5}, "guidance is 7.5 as an option and 5 after --cfg: keep one of the two."),
+        ("--no a*b", {"negative_prompt": "red"}, "negative_prompt is “red” as an option and “a*b” after --no"),
+        ("--steps 9", {"steps": 8}, "steps is 8 as an option and 9 after --steps"),
+        ("--seed 1", {"seed": 0}, "seed is 0 as an option and 1 after --seed"),
+        ("--size 64x64", {"size": "64x96"}, "size is 64x96 as an option and 64x64 after --size"),
+        ("--count 2", {"count": 3}, "count is 3 as an option and 2 after --count"),
+        ("{a, b, c}", {"count": 3}, "3 prompts × 3 make 9 pictures: 8 are the most."),
+        ("{a, b, c, d, e, f, g, h, i}", {}, "The choices in braces make 9 pictures: 8 are the most."),
+        ("--stpes 9", {}, "--stpes is not a flag: did you mean --steps?"),
+        ("--cfg 99", {}, "--cfg must be a number from 1 to 30, not 99."),
+        ("--strength 0.5", {}, "strength 0.5 needs a start image"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.startswith(("--", "{")) else "",
+)
+async def test_what_contradicts_itself_is_one_sentence(
+    world: World, text: str, options: dict[str, Any], said: str
+) -> None:
+    result = await world.alice.slash(world.channel, "imagine", prompt=f"a red apple {text}", **options)
+    assert result.ephemeral
+    assert result.response is not None
+    assert result.response.content.replace("\\", "").startswith(said)  # escapes that Discord doesn't show
+    assert "\n" not in result.response.content
+    assert world.studio.status().queued == world.studio.status().running == 0

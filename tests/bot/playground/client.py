@@ -41,8 +41,9 @@ class PlaygroundClient:
                 raise PlaygroundError(response.status, answer)
             return answer
 
-    async def state(self) -> dict[str, Any]:
-        return await self.call("GET", "/state")
+    async def state(self, user: str = "", channel: str = "") -> dict[str, Any]:
+        """The server as that member sees it, with the commands that they may use in `channel`."""
+        return await self.call("GET", "/state", params={"user": user, "channel": channel})
 
     async def channel(self, name: str = "studio") -> str:
         """The id of a channel."""
@@ -55,7 +56,7 @@ class PlaygroundClient:
     async def say(
         self, channel: str, content: str, *, files: Mapping[str, bytes] | None = None, **more: Any
     ) -> dict[str, Any]:
-        """Post a message; `more` may hold `user` and `reply_to`."""
+        """Post a message; `more` may hold `user`, `reply_to`, `ping` and `attachments` with alt texts."""
         form = _form({"content": content, **more}, files or {})
         return await self.call("POST", f"/channels/{channel}/messages", data=form)
 
@@ -76,6 +77,16 @@ class PlaygroundClient:
         where = {"channel": message["channel_id"], "message": message["id"]}
         return await self.act(type="component", custom_id=custom_id, user=user, **where)
 
+    async def submit(
+        self, shown: str, values: Mapping[str, Any], files: Mapping[str, tuple[str, bytes]], user: str = ""
+    ) -> dict[str, Any]:
+        """Send the form of interaction `shown`; `files` maps custom_id, custom_id[1] … to (file name, content)."""
+        sent = {"type": "modal", "user": user, "interaction": shown, "values": values}
+        form = aiohttp.FormData({"payload_json": json.dumps(sent)}, quote_fields=False, default_to_multipart=True)
+        for field, (filename, data) in files.items():
+            form.add_field(field, io.BytesIO(data), filename=filename)
+        return await self.call("POST", "/interactions", data=form)
+
     async def act(self, **interaction: Any) -> dict[str, Any]:
         """Any interaction, see `pageapi.py`. Answers when the bot has, or after three seconds."""
         return await self.call("POST", "/interactions", json=interaction)
@@ -85,6 +96,35 @@ class PlaygroundClient:
     ) -> None:
         """Let the bot's next matching REST call go wrong, see `faults.py`."""
         await self.call("POST", "/faults", json={"path": path, "kind": kind, **more})
+
+    async def member(self, name: str) -> str:
+        """The id of a member by their shown name."""
+        return next(m["id"] for m in (await self.state())["members"] if m["global_name"] == name)
+
+    async def direct(self, user: str = "") -> str:
+        """The id of a member's direct messages with the bot."""
+        return (await self.state(user))["dms"][0]["id"]
+
+    async def thread(self, channel: str, name: str, **more: Any) -> str:
+        """Start a thread; `more` may hold `user` and `message`. Returns its id."""
+        return (await self.call("POST", f"/channels/{channel}/threads", json={"name": name, **more}))["id"]
+
+    async def forward(self, channel: str, message: Mapping[str, Any], user: str = "") -> dict[str, Any]:
+        """Forward a message into a channel."""
+        source = {"channel": message["channel_id"], "message": message["id"]}
+        return await self.call("POST", f"/channels/{channel}/messages", json={"user": user, "forward": source})
+
+    async def advance(self, seconds: float) -> None:
+        """Move the server's clock forward; the bot's stays."""
+        await self.call("POST", "/clock", json={"advance": seconds})
+
+    async def chaos(self, share: float, **more: Any) -> None:
+        """Let a share of the bot's REST calls go wrong until `clear`, see `faults.py`."""
+        await self.call("POST", "/faults", json={"chaos": {"share": share, **more}})
+
+    async def clear(self) -> None:
+        """No faults and no chaos any more."""
+        await self.call("DELETE", "/faults")
 
     async def until(self, condition: Callable[[], Awaitable[T | None]], within: float = 10.0) -> T:
         """The first result of `condition` that is true.

@@ -1,9 +1,5 @@
 """Real processes for the playground's tests: a server, and a bot that connects to it."""
 
-import asyncio
-import contextlib
-import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,46 +7,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.bot.playground.browser import page, room, town
 from tests.bot.playground.client import PlaygroundClient
+from tests.bot.playground.process import Process
+from tests.bot.playground.raw import Api
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-
-
-class Process:
-    """A child process whose output lines can be waited for."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.lines: list[str] = []
-
-    @classmethod
-    async def start(cls, *command: str) -> "Process":
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        pipe = asyncio.subprocess.PIPE
-        return cls(await asyncio.create_subprocess_exec(*command, stdout=pipe, env=environment, cwd=ROOT))
-
-    async def line(self, start: str, within: float = 20.0) -> str:
-        """The next line that starts like this."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(within):
-            while True:
-                raw = await self.process.stdout.readline()
-                if not raw:
-                    raise AssertionError(f"The process ended before it said {start!r}: {self.lines}")
-                self.lines.append(raw.decode().rstrip())
-                if self.lines[-1].startswith(start):
-                    return self.lines[-1]
-
-    async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(how)
-        async with asyncio.timeout(10):
-            assert self.process.stdout is not None
-            while await self.process.stdout.read(65536):
-                pass
-            return await self.process.wait()
+__all__ = ["page", "room", "town"]  # fixtures, found here by their names
 
 
 StartBot = Callable[[], Awaitable[Process]]
@@ -70,6 +33,12 @@ async def playground(server: Process) -> AsyncIterator[PlaygroundClient]:
     """A visitor of the server. No bot is connected yet."""
     async with aiohttp.ClientSession() as session:
         yield PlaygroundClient(server.lines[0].removeprefix("listening "), session)
+
+
+@pytest.fixture
+def api(playground: PlaygroundClient) -> Api:
+    """The REST API, without a bot library."""
+    return Api(playground)
 
 
 @pytest.fixture

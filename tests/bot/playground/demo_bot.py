@@ -15,6 +15,7 @@ from discord import app_commands
 from PIL import Image, ImageDraw
 
 from bot.playground.connect import TOKEN, point_discord_at
+from tests.bot.playground.demo_show import add_show
 
 COLOURS = {"apple": "#d6332b", "fox": "#e07b2a", "rocket": "#4467c4", "cat": "#55504a"}
 
@@ -67,7 +68,7 @@ class Buttons(discord.ui.View):
 
 class DemoBot(discord.AutoShardedClient):
     def __init__(self) -> None:
-        intents = discord.Intents(guilds=True, guild_messages=True)
+        intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True)
         super().__init__(intents=intents, allowed_mentions=discord.AllowedMentions.none())
         self._connection.guild_ready_timeout = 0.1  # pyright: ignore[reportAttributeAccessIssue]
         self.tree = app_commands.CommandTree(self)
@@ -75,6 +76,7 @@ class DemoBot(discord.AutoShardedClient):
     async def setup_hook(self) -> None:
         self.add_view(Buttons())
         add_commands(self.tree)
+        add_show(self.tree)
         await self.tree.sync()
 
     async def on_ready(self) -> None:
@@ -107,7 +109,7 @@ def add_commands(tree: app_commands.CommandTree[DemoBot]) -> None:
     ) -> None:
         await interaction.response.send_message("You are **next** in the queue.", ephemeral=True)
         channel = interaction.channel
-        assert isinstance(channel, discord.TextChannel)
+        assert isinstance(channel, discord.abc.Messageable)
         started = f" from {image.filename} ({len(await image.read())} bytes)" if image else ""
         text = f"**{discord.utils.escape_markdown(prompt)}** · {interaction.user.mention}{started}"
         nonce = f"{interaction.id}:0"

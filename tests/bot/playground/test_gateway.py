@@ -1,51 +1,7 @@
 """The gateway's protocol, frame by frame, without discord.py."""
 
-import json
-import zlib
-from typing import Any
-
-import aiohttp
-
 from tests.bot.playground.client import PlaygroundClient
-
-INTENTS = 1 | 1 << 9
-
-
-class Socket:
-    """A gateway connection that reads plain or zlib-stream frames."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
-        self._inflate = zlib.decompressobj()
-
-    async def read(self) -> dict[str, Any]:
-        frame = await self.socket.receive(timeout=5)
-        if frame.type is aiohttp.WSMsgType.BINARY:
-            assert frame.data.endswith(b"\x00\x00\xff\xff")
-            return json.loads(self._inflate.decompress(frame.data))
-        assert frame.type is aiohttp.WSMsgType.TEXT, frame
-        return json.loads(frame.data)
-
-    async def until(self, event: str) -> list[dict[str, Any]]:
-        """All dispatches up to this event."""
-        seen = [await self.read()]
-        while seen[-1]["t"] != event:
-            seen.append(await self.read())
-        return seen
-
-    async def send(self, op: int, data: Any) -> None:
-        await self.socket.send_json({"op": op, "d": data})
-
-
-async def connect(playground: PlaygroundClient, query: str = "") -> Socket:
-    socket = Socket(await playground.session.ws_connect(f"{playground.url}/gateway{query}"))
-    hello = await socket.read()
-    assert (hello["op"], hello["d"]["heartbeat_interval"]) == (10, 41250)
-    return socket
-
-
-async def identify(socket: Socket, token: str = "playground", intents: int = INTENTS) -> None:
-    await socket.send(2, {"token": token, "intents": intents, "properties": {}})
+from tests.bot.playground.raw import connect, identify
 
 
 async def test_ready_then_the_server_then_heartbeats(playground: PlaygroundClient) -> None:
@@ -113,3 +69,19 @@ async def test_page_shows_whether_a_bot_is_there(playground: PlaygroundClient) -
     await identify(socket)
     await socket.until("GUILD_CREATE")
     assert (await playground.state())["bot_connected"]
+
+
+async def test_a_session_that_waited_too_long_is_invalid(playground: PlaygroundClient) -> None:
+    first = await connect(playground)
+    await identify(first)
+    session = (await first.until("GUILD_CREATE"))[0]["d"]["session_id"]
+    await first.socket.close()
+
+    async def gone() -> bool:
+        return not (await playground.state())["bot_connected"]
+
+    await playground.until(gone)
+    await playground.advance(20 * 60)
+    second = await connect(playground)
+    await second.send(6, {"token": "playground", "session_id": session, "seq": 2})
+    assert (await second.read())["op"] == 9

@@ -1,9 +1,11 @@
+import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from bot.playground import interactions as interactions_module
 from bot.playground.interactions import Delivery, Interactions
+from bot.playground.uploads import Upload
 from bot.playground.world import World
 
 
@@ -44,3 +46,27 @@ async def test_dropped_interactions_stay_usable_and_go_when_they_expire(
     clock.time += timedelta(minutes=30)
     newest = ping()
     assert list(world.interactions) == [last.record.id, newest.record.id]
+
+
+async def test_what_came_with_a_command_goes_with_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interactions_module, "KEPT", 1)
+    clock = SetClock(world, monkeypatch)
+    option = {"name": "file", "type": 11, "description": ""}
+    world.commands[None]["take", 1] = {"id": "2", "name": "take", "type": 1, "description": "", "options": [option]}
+    interactions = Interactions(world, lambda _: None)
+    released: list[str] = []
+    world.attachments.release = released.extend
+
+    def take() -> str:
+        files = {"file": Upload("a.png", io.BytesIO(b"x"))}
+        delivery = interactions.command(world.people[0], world.guild.channel_ids[0], "take", {}, files)
+        (upload,) = delivery.payload["data"]["resolved"]["attachments"].values()
+        return upload["url"]
+
+    first = take()
+    clock.time += timedelta(minutes=14)
+    take()
+    assert released == []
+    clock.time += timedelta(minutes=2)
+    take()
+    assert released == [first]

@@ -1,56 +1,15 @@
 """The page in a real browser, with a real bot behind it."""
 
 import asyncio
-import os
 import re
-import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import Page, Route, async_playwright, expect
+from playwright.async_api import Page, Route, expect
 
-from tests.bot.playground.client import PlaygroundClient
+from tests.bot.playground.browser import PNG, Town, box, log, png
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360f8cf500f0003820180"
-    "5c1b6f520000000049454e44ae426082"
-)
-pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(params=[(1280, 800)], ids=["laptop"])
-async def page(request: Any, playground: PlaygroundClient, bot: Any) -> AsyncIterator[Page]:
-    """The page, open and connected. Whatever the browser's console calls an error fails the test."""
-    if CHROMIUM is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI needs Chromium for the browser tests.")
-        pytest.skip("no Chromium on this machine")
-    width, height = request.param
-    errors: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page(viewport={"width": width, "height": height})
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
-        await page.goto(playground.url)
-        await expect(page.get_by_text("Atelier is online")).to_be_visible()
-        yield page
-        await browser.close()
-    assert errors == []
-
-
-def box(page: Page) -> Any:
-    return page.get_by_label("Message #studio", exact=True)  # a text box, or a combobox while commands are listed
-
-
-def log(page: Page) -> Any:
-    return page.get_by_role("log")
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_typed_line_ends_in_a_picture(page: Page) -> None:
@@ -63,7 +22,7 @@ async def test_typed_line_ends_in_a_picture(page: Page) -> None:
     await expect(log(page).get_by_text("8 steps · guidance 7.5 · seed 1 · 64x64")).to_be_visible()
     await expect(box(page)).to_have_value("")
     picture = log(page).get_by_role("img", name="a red apple, drawn")
-    assert (await picture.bounding_box())["width"] > 300  # 64 pixels wide, shown at a pleasant size
+    assert await picture.evaluate("(node) => node.clientWidth") > 300  # 64 pixels wide, shown at a pleasant size
 
 
 async def test_fields_of_a_command(page: Page) -> None:
@@ -82,8 +41,7 @@ async def test_fields_of_a_command(page: Page) -> None:
     await page.get_by_role("button", name="Add size").click()
     await page.get_by_label("size", exact=True).select_option("96x64")
     await page.get_by_role("button", name="Add image").click()
-    file = {"name": "start.png", "mimeType": "image/png", "buffer": PNG}
-    await page.get_by_label("image", exact=True).set_input_files(file)
+    await page.get_by_label("image", exact=True).set_input_files(png("start.png"))
     await page.get_by_label("count", exact=True).press("Enter")
     await expect(log(page).get_by_text(f"from start.png ({len(PNG)} bytes)")).to_be_visible()
     await expect(log(page).get_by_role("img", name="a fox, drawn")).to_have_count(4, timeout=15000)
@@ -120,15 +78,14 @@ async def test_unanswered_command_is_told(page: Page) -> None:
     await expect(log(page).get_by_text("/silent: The application did not respond.")).to_be_visible()
 
 
-async def test_reply_with_attachment_and_markdown(page: Page, playground: PlaygroundClient) -> None:
+async def test_reply_with_attachment_and_markdown(page: Page, town: Town, room: str) -> None:
     await box(page).fill("first **one**")
     await box(page).press("Enter")
     first = log(page).locator(".message").first
     await first.hover()
     await first.get_by_role("button", name="Reply").click()
     await expect(page.get_by_text("Replying to You")).to_be_visible()
-    file = {"name": "cat.png", "mimeType": "image/png", "buffer": PNG}
-    await page.locator("#composer > input[type=file]").set_input_files(file)
+    await page.locator("#composer > input[type=file]").set_input_files(png("cat.png"))
     await expect(page.get_by_role("button", name="Remove cat.png")).to_be_visible()
     await box(page).fill("<img src=x onerror=alert(1)> <@1346000000000000000>")
     await box(page).press("Enter")
@@ -137,7 +94,7 @@ async def test_reply_with_attachment_and_markdown(page: Page, playground: Playgr
     await expect(reply.get_by_role("button", name="Open picture cat.png")).to_be_visible()
     await expect(reply.locator(".excerpt")).to_have_text("first one")
     await expect(first.locator("strong")).to_have_text("one")
-    sent = (await playground.messages(await playground.channel()))[1]
+    sent = (await town.client.messages(room))[1]
     assert sent["message_reference"]["message_id"]
 
 
@@ -214,10 +171,10 @@ async def test_live_edits_do_not_flicker(page: Page) -> None:
     assert await page.evaluate("window.flickers") == 0
 
 
-async def test_bot_goes_and_comes_back(page: Page, bot: Any, start_bot: Any) -> None:
-    await bot.stop()
+async def test_bot_goes_and_comes_back(page: Page, town: Town) -> None:
+    await town.bot.stop()
     await expect(page.get_by_text("Atelier is offline")).to_be_visible()
-    await start_bot()
+    await town.start_bot()
     await expect(page.get_by_text("Atelier is online")).to_be_visible()
 
 
@@ -245,17 +202,15 @@ async def test_all_fields_of_a_command_fit_above_a_phones_keyboard(page: Page) -
     await expect(send).to_be_in_viewport(ratio=1)
     await expect(page.get_by_label("strength", exact=True)).to_be_in_viewport(ratio=1)  # the last one has the focus
     await expect(page.get_by_role("button", name="Leave the command")).to_be_in_viewport(ratio=1)
-    root = await page.evaluate(
-        "(({scrollWidth, scrollHeight}) => [scrollWidth, scrollHeight])(document.documentElement)"
-    )
-    assert root == [page.viewport_size["width"], page.viewport_size["height"]]
-    assert (await page.get_by_role("region", name="Messages").bounding_box())["height"] > 40
+    overflow = "(({scrollWidth, scrollHeight}) => [scrollWidth - innerWidth, scrollHeight - innerHeight])"
+    assert await page.evaluate(f"{overflow}(document.documentElement)") == [0, 0]
+    assert await page.get_by_role("region", name="Messages").evaluate("(node) => node.clientHeight") > 40
 
 
 async def test_the_side_keeps_the_focus(page: Page) -> None:
     await page.get_by_role("radio", name="You").focus()
     for name in ("Robin", "Sascha"):
-        async with page.expect_response(re.compile("/state$")):
+        async with page.expect_response(re.compile(r"/state\?")):
             await page.keyboard.press("ArrowDown")
         await expect(page.get_by_role("radio", name=name)).to_be_checked()
         await expect(page.get_by_role("radio", name=name)).to_be_focused()
@@ -286,7 +241,7 @@ async def test_files_that_a_command_cannot_take_are_kept(page: Page) -> None:
     await log(page).locator(".message").first.hover()
     await log(page).get_by_role("button", name="Reply").click()
     problem = page.get_by_role("form", name="Write a message").get_by_role("alert")
-    files = [{"name": f"{n}.png", "mimeType": "image/png", "buffer": PNG} for n in (1, 2)]
+    files = [png("1.png"), png("2.png")]
     await page.locator("#composer > input[type=file]").set_input_files(files)
     await box(page).fill("/cancel k1")
     await box(page).press("Enter")
@@ -313,7 +268,7 @@ async def test_the_end_of_the_edits_is_announced_once(page: Page) -> None:
     await expect(log(page)).to_have_attribute("aria-busy", "false")
 
 
-def test_page_has_no_markup_from_text() -> None:
+async def test_page_has_no_markup_from_text() -> None:
     """User content becomes text nodes: nothing in the page parses HTML."""
     folder = Path(__file__).parents[3] / "bot/playground/page"
     source = "".join(re.sub(r"//.*", "", part.read_text()) for part in folder.glob("*.js"))

@@ -1,41 +1,10 @@
 """What the REST half adds to simcord, over plain HTTP without a bot."""
 
-import io
-import json
-from typing import Any
-
 import aiohttp
 import pytest
 
 from tests.bot.playground.client import PlaygroundClient
-
-BOT = {"Authorization": "Bot playground"}
-
-
-class Api:
-    """The REST API as a bot library uses it."""
-
-    def __init__(self, playground: PlaygroundClient) -> None:
-        self._playground = playground
-
-    async def __call__(self, method: str, path: str, **options: Any) -> tuple[int, Any, Any]:
-        options.setdefault("headers", BOT)
-        url = f"{self._playground.url}/api/v10{path}"
-        async with self._playground.session.request(method, url, **options) as response:
-            data = json.loads(await response.text() or "null")
-            return response.status, data, response.headers
-
-
-@pytest.fixture
-def api(playground: PlaygroundClient) -> Api:
-    return Api(playground)
-
-
-def form(payload: dict[str, Any], *files: bytes) -> aiohttp.FormData:
-    data = aiohttp.FormData({"payload_json": json.dumps(payload)}, quote_fields=False)
-    for number, content in enumerate(files):
-        data.add_field(f"files[{number}]", io.BytesIO(content), filename=f"{number}.png")
-    return data
+from tests.bot.playground.raw import Api, form
 
 
 async def test_json_has_exactly_the_content_type_that_discord_py_reads(api: Api) -> None:
@@ -122,3 +91,17 @@ async def test_denied_permission_and_deleted_channel(api: Api, playground: Playg
     await playground.call("DELETE", f"/channels/{studio}")
     _, answer, _ = await api("POST", f"/channels/{studio}/messages", json={"content": "x"})
     assert answer["code"] == 10003
+
+
+async def test_a_reply_to_a_message_that_is_not_there(api: Api, studio: str) -> None:
+    """Discord's message reference structure: `fail_if_not_exists` decides between an error (the default) and "send as
+    a normal (non-reply) message"."""
+    path, gone = f"/channels/{studio}/messages", {"message_id": "1346000000000000001", "channel_id": studio}
+    status, answer, _ = await api("POST", path, json={"content": "x", "message_reference": gone})
+    assert (status, answer["code"]) == (400, 50035)
+    tolerant = {**gone, "fail_if_not_exists": False}
+    status, sent, _ = await api("POST", path, json={"content": "x", "message_reference": tolerant})
+    assert (status, sent["type"], sent.get("message_reference")) == (200, 0, None)
+    there = {**tolerant, "message_id": sent["id"]}
+    _, reply, _ = await api("POST", path, json={"content": "y", "message_reference": there})
+    assert (reply["type"], reply["message_reference"]["message_id"]) == (19, sent["id"])

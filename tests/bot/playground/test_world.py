@@ -1,4 +1,5 @@
 import pytest
+from simcord.backend.models import AllowedMentions
 
 from bot.playground import world as world_module
 from bot.playground.world import World
@@ -34,3 +35,54 @@ def test_a_replaced_attachment_is_released() -> None:
     assert released == [files[0]["url"]]
     world.delete_message(studio, message.id)
     assert released == [files[0]["url"], files[1]["url"]]
+
+
+@pytest.mark.parametrize(
+    ("policy", "notified"),
+    [
+        (AllowedMentions(), {"robin", "sascha", "everyone"}),  # no `allowed_mentions`: everything that is written
+        (AllowedMentions(everyone=False, users=frozenset(), roles=frozenset()), set[str]()),
+        (AllowedMentions(everyone=False, roles=frozenset()), {"robin"}),
+        (AllowedMentions(everyone=False, users=frozenset()), {"sascha"}),
+    ],
+)
+def test_allowed_mentions_decide_who_is_notified(policy: AllowedMentions, notified: set[str]) -> None:
+    """ "allowed_mentions" suppress the notification, not the text; an app with the permission may ping roles."""
+    world = World("http://127.0.0.1:1")
+    _, robin, _ = world.people
+    moderators = next(role.id for role in world.guild.roles.values() if role.name == "Moderator")
+    text = f"<@{robin}> <@&{moderators}> @everyone"
+    studio = world.guild.channel_ids[0]
+    message = world.create_message(studio, world.bot_user.id, text, allowed_mentions=policy)
+    pings = {world.users[int(number)].name for number in world.pings(message)}
+    assert pings == ({"you", "robin", "sascha", "Atelier"} if "everyone" in notified else notified)
+
+
+def test_a_forwarded_attachment_is_kept_until_nobody_shows_it() -> None:
+    world = World("http://127.0.0.1:1")
+    studio, general, *_ = world.guild.channel_ids
+    released: list[str] = []
+    world.attachments.release = released.extend
+    files = world.store_attachments(studio, [("a.png", b"x")])
+    source = world.create_message(studio, world.people[0], "", attachments=files)
+    reference = {"type": 1, "channel_id": str(studio), "message_id": str(source.id)}
+    forward = world.create_message(general, world.people[0], "", reference=reference)
+    world.delete_message(studio, source.id)
+    assert released == []
+    world.delete_message(general, forward.id)
+    assert released == [files[0]["url"]]
+
+
+def test_a_deleted_channel_releases_what_it_showed() -> None:
+    world = World("http://127.0.0.1:1")
+    studio = world.guild.channel_ids[0]
+    released: list[str] = []
+    world.attachments.release = released.extend
+    thread = world.create_thread(studio, "Foxes", world.people[0]).id
+    links: list[str] = []
+    for channel in (thread, studio):
+        files = world.store_attachments(channel, [("a.png", b"x")])
+        world.create_message(channel, world.people[0], "", attachments=files)
+        links.append(files[0]["url"])
+    world.delete_channel(studio)
+    assert released == links

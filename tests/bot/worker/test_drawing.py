@@ -6,17 +6,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from PIL import Image
 
-from bot.errors import INTERNAL_ERROR, NOT_CHECKED
+from bot.errors import INTERNAL_ERROR, NOT_CHECKED, StartImageGone
 from bot.worker import drawing as drawing_module
+from bot.worker import pictures as pictures_module
 from bot.worker.drawing import DrawingLoop
 from bot.worker.messages import Cancel, Cancelled, Done, Draw, Failed, Heartbeat, Progress
 from generation.engine import Engine
 from generation.model import load_model
-from generation.recipe import from_parameters
+from generation.recipe import Recipe, from_parameters
 from generation.request import ImageRequest
 
 STEPS = 6
@@ -45,15 +47,42 @@ def previews_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 class Worker:
     """A loop with everything that it said."""
 
-    def __init__(self, model: Any, folder: Path, score: Callable[[Image.Image], float] = lambda _: 0.1) -> None:
+    def __init__(
+        self,
+        model: Any,
+        folder: Path,
+        score: Callable[[Image.Image], float] = lambda _: 0.1,
+        *,
+        reproducible: bool = False,
+    ) -> None:
         self.said: list[Any] = []
         self.folder = folder / "images" / "j"
-        self.engine = Engine(model)
+        self.engine = Engine(model, reproducible=reproducible)
         self.loop = DrawingLoop(self.engine, score, self.said.append, nsfw_threshold=0.7)
 
-    def draw(self, *, attempt: int = 1, **values: Any) -> None:
+    def draw(
+        self,
+        *,
+        attempt: int = 1,
+        redraw: ImageRequest | None = None,
+        resample: Recipe | None = None,
+        **values: Any,
+    ) -> None:
         request = ImageRequest(**{"prompt": "a red apple", "seed": 3, "num_inference_steps": STEPS, **values})
-        self.loop.take(Draw(job="j", attempt=attempt, request=request, output_dir=str(self.folder)))
+        self.loop.take(
+            Draw(
+                job="j",
+                attempt=attempt,
+                request=request,
+                output_dir=str(self.folder),
+                redraw=redraw,
+                resample=resample,
+            )
+        )
+
+    @property
+    def start(self) -> Path:
+        return self.folder / "start.png"
 
     def run(self, steps: int | None = None) -> None:
         while self.loop.busy and steps != 0:
@@ -193,7 +222,7 @@ def test_a_full_disk_fails_the_job_with_a_sentence(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     worker = Worker(model, tmp_path)
-    monkeypatch.setattr(drawing_module, "save_png", full)
+    monkeypatch.setattr(pictures_module, "save_png", full)
     worker.draw()
     worker.run()
     assert "disk is full" in worker.only(Failed)[0].reason
@@ -235,3 +264,201 @@ def test_heartbeats_name_the_jobs(model: Any, tmp_path: Path) -> None:
     worker.loop._last_beat = 0.0
     worker.loop.beat()
     assert [message.jobs for message in worker.only(Heartbeat)] == [[], ["j"]]
+
+
+# ── a start image that is drawn again ──
+
+GREEN = ImageRequest(prompt="a green house", seed=3, num_inference_steps=STEPS)
+
+
+def vary(worker: Worker, *, redraw: ImageRequest = GREEN, **values: Any) -> None:
+    """From a start image that is not kept any more: six steps for it, then the last half of six."""
+    worker.draw(init_image=str(worker.start), redraw=redraw, **{"strength": 0.5, **values})
+
+
+def test_a_start_image_that_is_gone_is_drawn_first(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    vary(worker, count=2)
+    worker.run()
+    assert [(message.step, message.total_steps) for message in worker.only(Progress)] == [
+        *((step, 9) for step in range(7)),
+        *((step, 9) for step in range(6, 10)),
+    ]
+    (done,) = worker.only(Done)
+    assert worker.said[-1] is done
+    assert [image.seed for image in done.images] == [3, 4]
+    assert worker.files == ["1-0.png", "1-1.png", "start.png"]
+    with Image.open(worker.start) as start:
+        assert from_parameters(start.text["parameters"]).prompt == "a green house"  # type: ignore[attr-defined]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' Heun with numpy 2
+def test_steps_of_both_are_counted_as_their_samplers_do_them(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    vary(worker, redraw=msgspec.structs.replace(GREEN, scheduler="heun"))
+    worker.run()
+    assert {message.total_steps for message in worker.only(Progress)} == {2 * STEPS - 1 + 3}  # Heun does 2n − 1
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_drawn_again_it_is_the_same_file_whoever_else_is_drawing(model: Any, tmp_path: Path, index: int) -> None:
+    first = Worker(model, tmp_path / "first", reproducible=True)
+    first.draw(prompt="a green house", count=4, seed=11, negative_prompt="red")
+    first.run()
+    original = first.folder / f"1-{index}.png"
+
+    again = Worker(model, tmp_path / "again", reproducible=True)
+    other = ImageRequest(prompt="a blue car", seed=1, num_inference_steps=9, count=2)
+    again.loop.take(Draw(job="other", attempt=1, request=other, output_dir=str(tmp_path / "other")))
+    again.run(3)
+    alone = msgspec.structs.replace(GREEN, seed=11 + index, negative_prompt="red")
+    vary(again, redraw=alone)
+    again.run()
+    assert again.start.read_bytes() == original.read_bytes()
+
+    beside = Worker(model, tmp_path / "beside", reproducible=True)
+    beside.draw(init_image=str(original), strength=0.5)
+    beside.run()
+    varied = next(done.images[0] for done in again.only(Done) if done.job == "j")
+    assert Path(varied.path).read_bytes() == Path(beside.only(Done)[0].images[0].path).read_bytes()
+
+
+def test_a_start_image_that_is_there_is_not_drawn_again(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    worker.folder.mkdir(parents=True)
+    Image.new("RGB", (64, 64), "teal").save(worker.start)
+    before = worker.start.read_bytes()
+    vary(worker, attempt=2)
+    worker.run()
+    assert worker.only(Progress)[-1].total_steps == 3
+    assert worker.files == ["2-0.png", "start.png"]
+    assert worker.start.read_bytes() == before
+
+
+@pytest.mark.parametrize("after", [3, 12], ids=["the start image", "the picture"])
+def test_cancel_stops_whichever_is_being_drawn(model: Any, tmp_path: Path, after: int) -> None:
+    worker = Worker(model, tmp_path)
+    vary(worker)
+    worker.run(after)
+    assert (worker.only(Progress)[-1].step > STEPS) == (after == 12)
+    assert worker.start.exists() == (after == 12)
+    worker.loop._last_beat = 0.0
+    worker.loop.beat()
+    worker.loop.take(Cancel(job="j"))
+    worker.run()
+    assert worker.only(Cancelled) == [Cancelled(job="j", attempt=1)]
+    assert worker.only(Done) == worker.only(Failed) == []
+    assert worker.only(Heartbeat)[-1].jobs == ["j"]
+    assert not (worker.folder / "1-0.png").exists()
+    assert not (worker.folder / "preview.webp").exists()
+
+
+def test_what_cannot_be_drawn_afterwards_is_refused_before(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    vary(worker, width=2048, height=2048)
+    assert "2048" in worker.only(Failed)[0].reason
+    assert not worker.loop.busy
+
+
+def test_a_start_image_that_cannot_be_drawn_again_fails_with_the_sentence(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    vary(worker, redraw=msgspec.structs.replace(GREEN, width=2048, height=2048))
+    assert "2048" in worker.only(Failed)[0].reason
+    vary(worker, attempt=2, redraw=msgspec.structs.replace(GREEN, init_image=str(tmp_path / "gone.png")))
+    worker.run()
+    assert "start image" in worker.only(Failed)[1].reason
+    assert not worker.start.exists()
+
+
+def test_a_start_image_that_could_not_be_checked_is_not_kept(model: Any, tmp_path: Path) -> None:
+    def broken(image: Image.Image) -> float:
+        raise RuntimeError(f"the check is broken: {image.size}")
+
+    worker = Worker(model, tmp_path, broken)
+    vary(worker)
+    worker.run()
+    assert [failed.reason for failed in worker.only(Failed)] == [NOT_CHECKED]
+    assert worker.files == []
+
+
+def test_a_fault_while_the_start_image_is_drawn_ends_the_job(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(model, tmp_path)
+    vary(worker)
+    monkeypatch.setattr(worker.engine, "_run_batch", lambda: 1 / 0)
+    worker.run()
+    assert [failed.reason for failed in worker.only(Failed)] == [INTERNAL_ERROR]
+
+
+# ── enlarging without the model ──
+
+RECIPE = Recipe(
+    prompt="a red apple", guidance_scale=7.5, num_inference_steps=20, seed=41, width=96, height=64,
+    scheduler="ddim", model_name="some", model_hash="0" * 64, version="Atelier 0.0.1",
+)  # fmt: skip
+
+
+def enlarge(worker: Worker, size: tuple[int, int] | None = None, **values: Any) -> None:
+    if size is not None:
+        worker.folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, "teal").save(worker.start)
+    worker.draw(init_image=str(worker.start), resample=RECIPE, **values)
+
+
+@pytest.mark.parametrize(
+    ("size", "larger"),
+    [((96, 64), (512, 341)), ((64, 64), (512, 512)), ((200, 400), (400, 800)), ((1536, 32), (2048, 43))],
+)
+def test_a_picture_becomes_twice_as_large_as_it_was_shown(
+    model: Any, tmp_path: Path, size: tuple[int, int], larger: tuple[int, int]
+) -> None:
+    checked: list[tuple[int, int]] = []
+
+    def score(image: Image.Image) -> float:
+        checked.append(image.size)
+        return 0.75
+
+    worker = Worker(model, tmp_path, score)
+    enlarge(worker, size)
+    (done,) = worker.said
+    (image,) = done.images
+    assert (image.path, image.nsfw, image.seed) == (str(worker.folder / "1-0.png"), 0.75, 41)
+    assert (image.width, image.height) == larger
+    assert image.recipe == RECIPE, "that of the picture which was enlarged"
+    assert checked == [larger]
+    with Image.open(image.path) as picture:
+        assert picture.size == larger
+        assert from_parameters(picture.text["parameters"]).width == 96  # type: ignore[attr-defined]
+    assert not worker.loop.busy
+
+
+def test_what_is_enlarged_is_drawn_again_where_it_is_gone(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    enlarge(worker, redraw=GREEN)
+    worker.run()
+    assert [(message.step, message.total_steps) for message in worker.only(Progress)] == [(n, 6) for n in range(7)]
+    (done,) = worker.only(Done)
+    assert worker.said[-1] is done
+    assert (done.images[0].width, done.images[0].recipe) == (512, RECIPE)
+    assert worker.files == ["1-0.png", "start.png"]
+    worker.loop._last_beat = 0.0
+    worker.loop.beat()
+    assert worker.only(Heartbeat)[-1].jobs == []
+
+
+def test_what_cannot_be_enlarged_fails_with_a_sentence(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    enlarge(worker)
+    assert worker.only(Failed)[-1].reason == str(StartImageGone())
+    worker.start.write_bytes(b"not a picture")
+    enlarge(worker)
+    assert "not a PNG" in worker.only(Failed)[-1].reason
+    assert worker.only(Done) == []
+
+
+def test_an_enlarged_picture_that_could_not_be_checked_is_not_kept(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path, lambda _: 1 / 0)
+    enlarge(worker, (64, 64))
+    assert [failed.reason for failed in worker.only(Failed)] == [NOT_CHECKED]
+    assert worker.files == ["start.png"]

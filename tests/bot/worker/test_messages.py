@@ -19,9 +19,13 @@ MODEL = ModelInfo(
 TO_WORKER: list[Message] = [
     messages.Load(model="a/b", device="cuda:1"),
     messages.Draw(job="j", attempt=2, request=ImageRequest(prompt=["a", "b"], seed=3), output_dir="/x"),
+    messages.Draw(
+        job="j", attempt=1, request=ImageRequest(prompt="", seed=3, init_image="/x/start.png"), output_dir="/x",
+        redraw=ImageRequest(prompt="a", seed=9), resample=RECIPE,
+    ),
     messages.Cancel(job="j"),
     messages.Shutdown(),
-]
+]  # fmt: skip
 FROM_WORKER: list[Message] = [
     messages.Loading(text="downloading", fraction=0.5),
     messages.Ready(model=MODEL),

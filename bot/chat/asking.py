@@ -1,0 +1,139 @@
+"""The one way from an interaction to a job, and who may make something of which picture."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import discord
+import msgspec
+
+from bot.chat import wording
+from bot.chat.answers import answer, in_time
+from bot.chat.buttons import PART_SIZE
+from bot.chat.wording import remixing as words
+from bot.errors import NotFound, UserError
+from bot.job import JobKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bot.chat.client import AtelierClient
+    from bot.chat.starts import Start
+    from bot.job import Job, JobImage
+    from bot.studio import Studio
+    from generation.recipe import Recipe
+    from generation.request import ImageRequest
+
+log = logging.getLogger(__name__)
+
+
+def new_seed() -> int:
+    """Fits into 32 bits, as in most programs that read recipes."""
+    return secrets.randbelow(2**32 - 16)
+
+
+async def ask(
+    interaction: discord.Interaction[AtelierClient],
+    request: ImageRequest,
+    *,
+    start: Start | None = None,
+    kind: JobKind = JobKind.IMAGINE,
+    recipe: Recipe | None = None,
+) -> None:
+    """Queue `request`, say so at once, and put the job's message into the channel.
+
+    `start` is the start image of `request`; `recipe` that of the picture which a `RESAMPLE` enlarges. Raises what
+    `Studio.submit` raises: all of it has a sentence.
+    """
+    client = interaction.client
+    if start is not None:
+        request = msgspec.structs.replace(request, init_image=start.path)
+    submitted = await in_time(
+        interaction,
+        client.studio.submit(
+            request,
+            member_id=interaction.user.id,
+            guild_id=interaction.guild_id,
+            channel_id=_channel_id(interaction),
+            interaction_id=interaction.id,
+            init_image=None if start is None else start.data,
+            kind=kind,
+            origin=None if start is None else start.origin,
+            foreign_start=start is not None and start.foreign,
+            redraw=None if start is None else start.redraw,
+            recipe=recipe,
+            file_limit=interaction.filesize_limit,
+        ),
+    )
+    try:
+        await answer(interaction, wording.acknowledged(submitted.job.images, submitted.place))
+    finally:
+        if submitted.created:  # else the first delivery of the same interaction sends the message
+            log.info("job %s: %s asked for", submitted.job.id, wording.images_count(submitted.job.images))
+            elsewhere = await client.delivery.publish(submitted.job, submitted.place, interaction)
+            if elsewhere:
+                await answer(interaction, wording.TOLD_ELSEWHERE)
+
+
+def _channel_id(interaction: discord.Interaction[AtelierClient]) -> int:
+    if interaction.channel_id is None:
+        raise NotFound(wording.NOT_ALLOWED_HERE)
+    return interaction.channel_id
+
+
+def job_here(interaction: discord.Interaction[AtelierClient], job: Job) -> None:
+    """A custom id can be forged: it reaches the jobs of the channel where it is pressed, and one's own.
+
+    Raises NotFound, as for a job that doesn't exist.
+    """
+    if job.channel_id != interaction.channel_id and job.member_id != interaction.user.id:
+        raise NotFound
+
+
+async def allowed_to_remix(studio: Studio, job_member_id: int, presser_id: int, guild_id: int | None) -> None:
+    """Raises UserError where the server doesn't let members make something of each other's pictures."""
+    if guild_id is None or job_member_id == presser_id:
+        return
+    if not (await studio.guilds.settings(guild_id)).remix_others:
+        raise UserError(words.NOT_OTHERS)
+
+
+async def here(interaction: discord.Interaction[AtelierClient], job_id: str) -> Job:
+    """A job that this interaction may reach. Raises NotFound, RegistryTrouble."""
+    job = await interaction.client.studio.job(job_id)
+    job_here(interaction, job)
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One finished picture that somebody pointed at."""
+
+    job: Job
+    image: JobImage
+    together: Sequence[JobImage]
+    """Those in the same message, itself among them."""
+
+
+async def chosen(interaction: discord.Interaction[AtelierClient], job_id: str, index: int) -> Chosen:
+    """Raises NotFound, RegistryTrouble. UserError: the picture is withheld here."""
+    job = await here(interaction, job_id)
+    images = await interaction.client.studio.images(job_id)
+    part = [image for image in images if image.index // PART_SIZE == index // PART_SIZE]
+    for image in part:
+        if image.index == index:
+            if image.nsfw >= interaction.client.settings.nsfw_threshold and not _may_be_explicit(interaction, job):
+                raise UserError(words.WITHHELD)
+            return Chosen(job, image, part)
+    raise NotFound
+
+
+_AGE_RESTRICTABLE: Final = (discord.TextChannel, discord.VoiceChannel, discord.StageChannel, discord.Thread)
+
+
+def _may_be_explicit(interaction: discord.Interaction[AtelierClient], job: Job) -> bool:
+    channel = interaction.channel
+    return not job.foreign_start and isinstance(channel, _AGE_RESTRICTABLE) and channel.is_nsfw()
