@@ -37,7 +37,7 @@ soak: $(STAMP)
 # The pictures in tests/acceptance/screenshots, the README's among them.
 screenshots: $(STAMP)
 	mkdir -p tests/acceptance/screenshots
-	SCREENSHOTS=tests/acceptance/screenshots $(BIN)/python -m pytest tests/acceptance/test_page.py
+	SCREENSHOTS=tests/acceptance/screenshots $(BIN)/python -m pytest tests/acceptance/test_page*.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -9,8 +9,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -21,6 +20,7 @@ from bot.folders import JobFolders
 from bot.job import Job, JobImage, JobKind, JobState
 from bot.outlook import WorkerState, WorkerStatus
 from bot.registry.jobs import Jobs
+from bot.running import Running, RunningJobs
 from bot.settings import Settings
 from bot.waiting import WaitingRoom
 from bot.worker import messages
@@ -32,16 +32,6 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
-RENEWALS_PER_LEASE = 4
-
-
-@dataclass(slots=True)
-class Running:
-    """A job that the worker has. Times are monotonic seconds."""
-
-    job: Job
-    since: float
-    renewed: float
 
 
 class Dispatcher:
@@ -56,12 +46,11 @@ class Dispatcher:
     ) -> None:
         self.status = WorkerStatus()
         self.last_result_at: datetime | None = None
-        self.running: dict[str, Running] = {}
         self.waiting = WaitingRoom(settings.message_wait_seconds)
         self._jobs, self._worker, self._folders = jobs, worker, folders
         self._announce, self._clock = announce, clock
-        self._at_once = settings.jobs_at_once
-        self._lease = timedelta(seconds=settings.lease_seconds)
+        lease = timedelta(seconds=settings.lease_seconds)
+        self.running = RunningJobs(jobs, lease, settings.jobs_at_once, clock)
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
         self._closing = False
@@ -77,9 +66,7 @@ class Dispatcher:
 
     def message_attached(self, job_id: str, message_id: int) -> None:
         self.waiting.attach(job_id, message_id)
-        running = self.running.get(job_id)
-        if running is not None:
-            running.job = dataclasses.replace(running.job, message_id=message_id)
+        self.running.attach(job_id, message_id)
         self._wake.set()
 
     async def cancel(self, job_id: str) -> Job | None:
@@ -127,27 +114,13 @@ class Dispatcher:
 
     async def put_running_back(self) -> None:
         """At shutdown, with the worker gone."""
-        for running in self.running.values():
-            try:
-                await self._jobs.put_back(running.job.id, running.job.attempt)
-            except RegistryTrouble as error:
-                log.warning("job %s is marked as running until the next start: %s", running.job.id, error)
-        self.running.clear()
-
-    @property
-    def images_running(self) -> int:
-        return sum(running.job.images for running in self.running.values())
+        for job in await self.running.put_back():
+            await asyncio.to_thread(self._folders.remove_drawn, job.id)
 
     @property
     def images_ahead(self) -> int:
         """Of whoever is first in the queue: none, while the worker takes another job beside those that it has."""
-        return 0 if self._has_room else self.images_running
-
-    @property
-    def _has_room(self) -> bool:
-        # A job whose worker died draws alone, see WaitingRoom.pop.
-        alone = any(running.job.crashes for running in self.running.values())
-        return len(self.running) < self._at_once and not alone
+        return 0 if self.running.has_room else self.running.images
 
     def tell_places(self) -> None:
         """on_queued for every job whose place, or what it waits for, is not what was said last."""
@@ -175,7 +148,7 @@ class Dispatcher:
 
     async def _start_next(self) -> bool:
         """Whether a job left the queue."""
-        if self._closing or self.status.state is not WorkerState.READY or not self._has_room:
+        if self._closing or self.status.state is not WorkerState.READY or not self.running.has_room:
             return False
         waiting = self.waiting.pop(idle=not self.running)
         if waiting is None:
@@ -183,13 +156,11 @@ class Dispatcher:
                 self.waiting.settle()
             return False
         try:
-            job = await self._jobs.claim(waiting.id, self._clock(), self._lease)
+            job = await self.running.claim(waiting.id)
         except RegistryTrouble:
             self.waiting.add(waiting, front=True)
             raise
         if job is not None:
-            now = time.monotonic()
-            self.running[job.id] = Running(job, since=now, renewed=now)
             self._announce.on_started(job)
             await self._worker.send(self._draw(job))
         self.tell_places()
@@ -212,9 +183,7 @@ class Dispatcher:
 
     async def _expire(self) -> None:
         """Leases that nobody renewed: the worker lives but has not named the job for too long."""
-        if not self.running:
-            return
-        for job in await self._jobs.expired(self._clock()):
+        for job in await self.running.expired():
             log.warning("job %s: the worker lost it, attempt %d", job.id, job.attempt)
             await self._worker.send(messages.Cancel(job=job.id))
             await self._crashed(job)
@@ -222,7 +191,7 @@ class Dispatcher:
     async def _crashed(self, job: Job) -> None:
         """Back to the front of the queue, or given up."""
         after = await self._jobs.crashed(job.id, job.attempt, self._clock())
-        self.running.pop(job.id, None)
+        self.running.leave(job.id)
         if after is None:  # was cancelled while it ran
             await asyncio.to_thread(self._folders.remove, job.id)
             return
@@ -254,12 +223,12 @@ class Dispatcher:
     async def _handle(self, message: FromWorker | WorkerLost) -> None:
         match message:
             case messages.Heartbeat():
-                await self._renew(message.jobs)
+                await self.running.renew(message.jobs)
             case messages.Progress():
-                running = self._current(message.job, message.attempt)
+                running = self.running.current(message.job, message.attempt)
                 if running is not None:
                     self._announce.on_progress(running.job, message)
-                    await self._renew([message.job])
+                    await self.running.renew([message.job])
             case messages.Done() | messages.Failed() | messages.Cancelled():
                 await self._end(message)
             case messages.Loading():
@@ -273,7 +242,7 @@ class Dispatcher:
             case WorkerLost():
                 log.warning("worker lost: %s", message.reason)
                 self._set_status(WorkerState.LOST, message.reason)
-                for running in list(self.running.values()):
+                for running in self.running:
                     await self._crashed(running.job)
 
     def _set_status(self, state: WorkerState, text: str = "", fraction: float | None = None) -> None:
@@ -281,27 +250,14 @@ class Dispatcher:
         self.tell_places()
         self._wake.set()
 
-    def _current(self, job_id: str, attempt: int) -> Running | None:
-        running = self.running.get(job_id)
-        return running if running is not None and running.job.attempt == attempt else None
-
-    async def _renew(self, job_ids: Sequence[str]) -> None:
-        now = time.monotonic()
-        pause = self._lease.total_seconds() / RENEWALS_PER_LEASE
-        due = [r for r in map(self.running.get, job_ids) if r is not None and now - r.renewed >= pause]
-        if due:
-            await self._jobs.renew([(r.job.id, r.job.attempt) for r in due], self._clock(), self._lease)
-        for running in due:
-            running.renewed = now
-
     async def _end(self, message: messages.Done | messages.Failed | messages.Cancelled) -> None:
-        running = self._current(message.job, message.attempt)
+        running = self.running.current(message.job, message.attempt)
         if running is None:
             log.info("job %s: a late %s of attempt %d", message.job, type(message).__name__, message.attempt)
             return
         await self._record_end(running, message)
         self._last_end = time.monotonic()
-        del self.running[message.job]
+        self.running.leave(message.job)
         self.tell_places()
         self._wake.set()
 

@@ -24,6 +24,10 @@ class QueueFull(UserError):
     """You already have {waiting} pictures waiting and {limit} is the most: wait for some, or /cancel one."""
 
 
+class TooManyAtOnce(UserError):
+    """That makes {images} pictures and {limit} is the most here: ask for fewer at once."""
+
+
 class NotYours(UserError):
     """Only the member who asked for this picture can do that."""
 
@@ -34,6 +38,10 @@ class NotFound(UserError):
 
 class StartImageGone(UserError):
     """The start image of this picture is no longer kept: attach it again."""
+
+
+class StartImageDeleted(UserError):
+    """The member whose picture this starts from has deleted it."""
 
 
 class Blocked(UserError):
@@ -110,7 +118,7 @@ class BackupUnwritable(UserError):
 
 INTERNAL_ERROR = "Something went wrong in the studio. It is in the log; please try again."
 CRASHED_TOO_OFTEN = "This picture crashed the worker three times, so it was given up."
-START_IMAGE_DELETED = "The member whose picture this starts from has deleted it."
+START_IMAGE_DELETED = str(StartImageDeleted())
 NOT_CHECKED = "The picture could not be checked, so it is not shown."
 
 

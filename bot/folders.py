@@ -5,8 +5,10 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -42,38 +44,28 @@ class JobFolders:
         Raises ImageRefused, OSError.
         """
         image = _bounded(read_image(data))
-        path = self._make(job_id)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_BEGUN)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                image.save(file, "PNG", compress_level=1)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        return self._kept(path)
+        with self._start_image_of(job_id) as file:
+            image.save(file, "PNG", compress_level=1)
+        return self.start_image(job_id)
 
     def start_image(self, job_id: str) -> str:
         """Where a job's start image is kept, whether it is there or not."""
-        return self._kept(self.of(job_id) / START_IMAGE)
+        return (self.of(job_id) / START_IMAGE).relative_to(self.data_folder).as_posix()
 
     def copy_start_image(self, job_id: str, kept: str) -> str:
         """A picture of an earlier job as the start image of a new one, so that either can be deleted.
 
-        `kept`: absolute, or relative to the data folder. Raises StartImageGone.
+        `kept`: absolute, or relative to the data folder. Raises StartImageGone, OSError.
         """
         source = self.absolute(kept).resolve()
         if source.suffix != ".png" or not source.is_relative_to(self._images.resolve()):
             raise StartImageGone
-        path = self._make(job_id)
         try:
-            shutil.copyfile(source, path)
+            with source.open("rb") as reading, self._start_image_of(job_id) as file:
+                shutil.copyfileobj(reading, file, 1 << 20)
         except FileNotFoundError as error:
-            self.remove(job_id)
             raise StartImageGone from error
-        return self._kept(path)
+        return self.start_image(job_id)
 
     def remove(self, job_id: str) -> None:
         """Everything of a job. No error where there is nothing."""
@@ -90,14 +82,28 @@ class JobFolders:
         for job_id in job_ids:
             (self.of(job_id) / START_IMAGE).unlink(missing_ok=True)
 
-    def mark_deleted(self, job_ids: Iterable[str]) -> None:
-        """Their rows are about to go: should `remove` not come to it then, `sweep` does it at the next start."""
+    def mark_deleted(self, job_ids: Iterable[str], running: Container[str] = ()) -> None:
+        """Their rows are about to go: should `remove` not come to it then, `sweep` does it at the next start.
+
+        Those that run get a folder where they have none yet, since the worker may be about to make it.
+        """
         for job_id in job_ids:
             try:
+                if job_id in running:
+                    self.of(job_id).mkdir(parents=True, exist_ok=True)
                 (self.of(job_id) / _DELETED).touch()
             except OSError as error:  # a full disk must not keep anybody from deleting
                 if not isinstance(error, FileNotFoundError):
                     log.warning("the files of job %s can't be marked: %s", job_id, error.strerror)
+
+    def tidy_up(self, recovered: Iterable[str], states: Mapping[str, JobState]) -> None:
+        """At start: what a killed bot has left. `recovered`: jobs that are taken up again."""
+        try:
+            for job_id in recovered:
+                self.remove_drawn(job_id)
+            self.sweep(states)
+        except OSError as error:
+            log.warning("old files cannot be removed: %s", error)
 
     def sweep(self, states: Mapping[str, JobState]) -> None:
         """At start: what a killed bot has left of cancelled jobs, and of requests that never became a job.
@@ -108,25 +114,37 @@ class JobFolders:
         if not self._images.is_dir():
             return
         for folder in self._images.iterdir():
+            if folder.is_symlink() or not folder.is_dir():
+                continue
             state = states.get(folder.name)
-            if state is JobState.CANCELLED or (state is None and _may_go(folder)):
+            marked = (folder / _DELETED).exists()
+            if (
+                state is JobState.CANCELLED
+                or (state is JobState.FAILED and marked)  # it started from a picture that had to go
+                or (state is None and (marked or _only_begun(folder)))
+            ):
                 self.remove(folder.name)
 
-    def _make(self, job_id: str) -> Path:
-        folder = self.of(job_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / START_IMAGE
+    @contextmanager
+    def _start_image_of(self, job_id: str) -> Generator[BinaryIO]:
+        """To write it: whole, and there after a power cut, when the block has ended; not there where that fails."""
+        path = self.absolute(self.start_image(job_id))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_BEGUN)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
 
-    def _kept(self, path: Path) -> str:
-        return path.relative_to(self.data_folder).as_posix()
 
-
-def _may_go(folder: Path) -> bool:
-    """The folder of a deleted job, or one with nothing but a start image in it, whole or not."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    names = [path.name for path in folder.iterdir()]
-    return _DELETED in names or all(name == START_IMAGE or name.startswith(_BEGUN) for name in names)
+def _only_begun(folder: Path) -> bool:
+    """Nothing but a start image is in it, whole or not."""
+    return all(path.name == START_IMAGE or path.name.startswith(_BEGUN) for path in folder.iterdir())
 
 
 def _bounded(image: Image.Image) -> Image.Image:

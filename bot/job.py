@@ -27,7 +27,10 @@ class JobState(StrEnum):
     @property
     def ended(self) -> bool:
         """No more work will be done for it (it may still have to be told to its member)."""
-        return self not in (JobState.QUEUED, JobState.RUNNING)
+        return self not in LIVE
+
+
+LIVE = (JobState.QUEUED, JobState.RUNNING)
 
 
 class JobKind(StrEnum):
@@ -82,6 +85,8 @@ class Job:
     """The start image is not kept any more: this draws it again first, as one picture."""
     recipe: Recipe | None = None
     """Of the picture that a `RESAMPLE` enlarges."""
+    start_member_id: int | None = None
+    """Whose picture it starts from; None: drawn from words, or somebody's own that they attached."""
     file_limit: int | None = None
     """Bytes that a file may have where it was asked for, as Discord said then."""
 

@@ -27,7 +27,7 @@ class Removal:
     async def delete(self, job_id: str) -> Job | None:
         """What it was, live ones are cancelled; None where it is not known. Raises RegistryTrouble."""
         async with self._dispatcher.standstill:
-            await asyncio.to_thread(self._folders.mark_deleted, [job_id])
+            await asyncio.to_thread(self._folders.mark_deleted, [job_id], self._dispatcher.running)
             job = await self._removals.delete(job_id, self._clock())
             if job is None:
                 return None
@@ -42,7 +42,8 @@ class Removal:
             held = await self._removals.held(member_id)
             # Copies first: once the rows are gone, nothing knows any more whose pictures they were.
             await asyncio.to_thread(self._folders.remove_start_images, held.copies)
-            await asyncio.to_thread(self._folders.mark_deleted, held.jobs)
+            going = [*held.jobs, *held.live_copies]
+            await asyncio.to_thread(self._folders.mark_deleted, going, self._dispatcher.running)
             forgotten = await self._removals.forget(member_id, doom=doom, now=self._clock())
             for job in forgotten.cancelled:
                 await self._dispatcher.let_go(job)

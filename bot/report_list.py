@@ -3,10 +3,10 @@
 import asyncio
 import sys
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from bot.chat.wording.job import jump_link
-from bot.errors import NoReports, UserError
+from bot.errors import DatabaseDamaged, NoReports, UserError
 from bot.registry.database import Database
 from bot.registry.registry import DATABASE
 from bot.registry.reports import FORGOTTEN, Report, Reports
@@ -36,6 +36,8 @@ async def _read(settings: Settings, most: int) -> list[Report]:
         return list(await Reports(database).latest(most))
     except OperationalError as error:  # of an earlier version, which had none
         raise NoReports(folder=settings.data_dir) from error
+    except DatabaseError as error:
+        raise DatabaseDamaged(path=path, reason=error.orig) from error
     finally:
         await database.close()
 

@@ -4,19 +4,17 @@ It does not know how members are told (a `JobListener` does that) nor how pictur
 """
 
 import asyncio
-import dataclasses
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
-
-import msgspec
 
 from bot.announcer import Announcer
 from bot.dispatcher import Dispatcher
 from bot.errors import INTERNAL_ERROR, NotFound, NotYours
 from bot.folders import JobFolders
+from bot.intake import Intake
 from bot.job import Job, JobImage, JobKind, JobState, Origin, new_job_id
 from bot.keeping import Keeping, disk_free
 from bot.members import MemberCare
@@ -33,6 +31,7 @@ from bot.registry.doomed import DoomedMessage
 from bot.registry.registry import Registry
 from bot.removal import Removal
 from bot.settings import Settings
+from bot.side_tasks import SideTasks
 from bot.uncancelled import Uncancelled
 from bot.worker.protocol import Worker
 from generation.recipe import Recipe
@@ -47,10 +46,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _with_start_image(job: Job, path: str) -> Job:
-    return dataclasses.replace(job, request=msgspec.structs.replace(job.request, init_image=path))
-
-
 class Studio:
     """`async with Studio(settings, registry, worker) as studio:` owns the worker and the side tasks."""
 
@@ -62,7 +57,6 @@ class Studio:
         clock: Callable[[], datetime] = utc_now,
         free: Callable[[Path], int] = disk_free,
     ) -> None:
-        self._settings = settings
         self._jobs = registry.jobs
         self.guilds = registry.guilds
         self._worker = worker
@@ -71,13 +65,12 @@ class Studio:
         self._announce = Announcer()
         self._dispatcher = Dispatcher(settings, self._jobs, worker, self._folders, self._announce, clock)
         self._keeping = Keeping(settings, registry.pictures, registry.folder, clock, free)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._stopping = False
-        self._submitting = Uncancelled()
+        self._intake = Intake(self._jobs, self._folders, self._keeping, self._dispatcher, settings.queue_per_member)
+        self._tasks = SideTasks("studio")
+        self._uncancelled = Uncancelled()
         self._removal = Removal(registry.removals, self._dispatcher, self._folders, clock)
-        self.members = MemberCare(registry, self._dispatcher, self._removal, clock, self._submitting)
+        self.members = MemberCare(registry, self._dispatcher, self._removal, clock, self._uncancelled)
         self.history, self._doomed = registry.history, registry.doomed
-        self._start_images = asyncio.Lock()  # one is read at a time: a large one takes hundreds of megabytes
         self._started_at = clock()
 
     async def __aenter__(self) -> Self:
@@ -85,53 +78,28 @@ class Studio:
         self._started_at = self._clock()
         await self._jobs.fail_unreadable(self._started_at)
         recovered = await self._jobs.recover(self._started_at)
-        await asyncio.to_thread(self._tidy_up, recovered, await self._jobs.states())
+        await asyncio.to_thread(self._folders.tidy_up, [job.id for job in recovered], await self._jobs.states())
         for job in await self._jobs.live():
             self._dispatcher.add(job, front=job.attempt > 0)
         await self._worker.start()
-        for name, work in (
-            ("send", self._dispatcher.send_jobs()),
-            ("receive", self._dispatcher.receive()),
-            ("keeping", self._keeping.run()),
-        ):
-            task = asyncio.create_task(work, name=f"studio-{name}")
-            task.add_done_callback(self._log_death)
-            self._tasks.append(task)
+        self._tasks.start("send", self._dispatcher.send_jobs())
+        self._tasks.start("receive", self._dispatcher.receive())
+        self._tasks.start("keeping", self._keeping.run())
         return self
-
-    def _tidy_up(self, recovered: Sequence[Job], states: Mapping[str, JobState]) -> None:
-        """Files that a killed bot has left behind. Blocking."""
-        try:
-            for job in recovered:
-                self._folders.remove_drawn(job.id)
-            self._folders.sweep(states)
-        except OSError as error:
-            log.warning("old files cannot be removed: %s", error)
 
     async def __aexit__(self, *exception: object) -> None:
         """Starts nothing more, stops the worker (a result that comes until then is kept), puts running jobs back."""
-        self._stopping = True
+        self._tasks.may_end()
         self._dispatcher.close()
         self._keeping.close()
         await self._worker.stop()
-        _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end(STOP_SECONDS)
         await self._dispatcher.put_running_back()
-        await self._submitting.close(STOP_SECONDS)
-
-    def _log_death(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            log.critical("the studio's %s task died", task.get_name(), exc_info=task.exception())
+        await self._uncancelled.close(STOP_SECONDS)
 
     async def watch(self) -> None:
         """Waits for as long as all is well and raises what killed a side task, so that its owner stops too."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not self._stopping:
-            for task in done:
-                task.result()
-            raise RuntimeError("the worker's messages ended")
+        await self._tasks.watch()
 
     def subscribe(self, listener: JobListener) -> None:
         self._announce.subscribe(listener)
@@ -160,8 +128,8 @@ class Studio:
         drawn again by the worker instead. The rest is said at `Job`; `interaction_id` may be any id of Discord's
         that stands for the asking, such as that of a reply.
 
-        Raises QueueFull, Blocked, ImageRefused, InvalidRequest (the loaded model can't draw that size),
-        StartImageGone, RegistryTrouble, OSError: `bot.errors.sentence` has the words.
+        Raises QueueFull, TooManyAtOnce, Blocked, ImageRefused, InvalidRequest (the loaded model can't draw that
+        size), StartImageGone, StartImageDeleted, RegistryTrouble, OSError: `bot.errors.sentence` has the words.
 
         A caller that is cancelled meanwhile does not undo it: a job that is kept is always queued too.
         """
@@ -189,37 +157,11 @@ class Studio:
             recipe=recipe,
             file_limit=file_limit,
         )
-        return await self._submitting.run(self._keep(job, init_image))
+        return await self._uncancelled.run(self._take(job, init_image))
 
-    async def _keep(self, job: Job, init_image: bytes | None) -> Submitted:
-        limit = self._settings.queue_per_member
-        await self._keeping.make_room()
-        try:
-            if init_image is None:
-                job = await self._with_copied_start_image(job)
-                kept, created = await self._jobs.add(job, images_at_most=limit)
-            else:
-                async with self._start_images:
-                    await self._jobs.refuse_early(job.member_id, job.interaction_id, job.images, images_at_most=limit)
-                    path = await asyncio.to_thread(self._folders.keep_start_image, job.id, init_image)
-                    job = _with_start_image(job, path)
-                    kept, created = await self._jobs.add(job, images_at_most=limit)
-        except BaseException:
-            await asyncio.to_thread(self._folders.remove, job.id)
-            raise
-        if created:
-            self._dispatcher.add(kept)
-        else:
-            await asyncio.to_thread(self._folders.remove, job.id)
+    async def _take(self, job: Job, init_image: bytes | None) -> Submitted:
+        kept, created = await self._intake.take(job, init_image)
         return Submitted(kept, created, self.place(kept.id))
-
-    async def _with_copied_start_image(self, job: Job) -> Job:
-        if job.request.init_image is None:
-            return job
-        if job.redraw is not None:
-            return _with_start_image(job, self._folders.start_image(job.id))
-        path = await asyncio.to_thread(self._folders.copy_start_image, job.id, job.request.init_image)
-        return _with_start_image(job, path)
 
     async def attach_message(self, job_id: str, message_id: int) -> None:
         """The channel message exists: from now on the job may run (after `message_wait_seconds` it runs without).
@@ -231,18 +173,17 @@ class Studio:
         self._dispatcher.message_attached(job_id, message_id)
 
     async def attach_pictures(self, job_id: str, indices: Collection[int], message_id: int) -> None:
-        """A further message of a done job shows these of its pictures. Raises RegistryTrouble."""
-        await self._jobs.attach_pictures(job_id, indices, message_id)
+        """A further message of a done job shows these of its pictures. Raises NotFound, RegistryTrouble."""
+        if not await self._jobs.attach_pictures(job_id, indices, message_id):
+            raise NotFound
 
     async def cancel(self, job_id: str, *, by: int, may_manage: bool = False) -> CancelOutcome:
         """Ends a waiting job at once and a running one at its next step.
 
         Raises NotFound, NotYours, RegistryTrouble.
         """
-        job = await self.job(job_id)
-        if job.member_id != by and not may_manage:
-            raise NotYours
-        cancelled = await self._dispatcher.cancel(job_id)
+        await self._allowed(job_id, by, may_manage=may_manage)
+        cancelled = await self._uncancelled.run(self._dispatcher.cancel(job_id))
         return CancelOutcome.TOO_LATE if cancelled is None else CancelOutcome.CANCELLED
 
     async def delete(self, job_id: str, *, by: int, may_manage: bool = False) -> Job:
@@ -250,13 +191,15 @@ class Studio:
 
         Raises NotFound, NotYours, RegistryTrouble.
         """
-        job = await self.job(job_id)
-        if job.member_id != by and not may_manage:
-            raise NotYours
-        deleted = await self._submitting.run(self._removal.delete(job_id))
+        await self._allowed(job_id, by, may_manage=may_manage)
+        deleted = await self._uncancelled.run(self._removal.delete(job_id))
         if deleted is None:
             raise NotFound
         return deleted
+
+    async def _allowed(self, job_id: str, by: int, *, may_manage: bool) -> None:
+        if (await self.job(job_id)).member_id != by and not may_manage:
+            raise NotYours
 
     async def doomed(self) -> Sequence[DoomedMessage]:
         """Messages on Discord that are still to be deleted, oldest first."""
@@ -278,7 +221,7 @@ class Studio:
 
         Finished pictures are kept all the same.
         """
-        if await self._dispatcher.give_up(job_id, reason) is not None:
+        if await self._uncancelled.run(self._dispatcher.give_up(job_id, reason)) is not None:
             log.warning("job %s cannot be delivered: %s", job_id, reason)
             self._keeping.told(job_id)
 
@@ -315,7 +258,7 @@ class Studio:
 
     async def replay(self) -> None:
         """Say again where every live or untold job stands; chat calls this when it can talk."""
-        for running in list(self._dispatcher.running.values()):
+        for running in self._dispatcher.running:
             self._announce.on_started(running.job)
         for line in self.queue_view().lines:
             if line.place is not None:
@@ -335,9 +278,9 @@ class Studio:
     def queue_view(self) -> QueueView:
         dispatcher = self._dispatcher
         waiting = dispatcher.waiting.in_order(dispatcher.images_ahead, dispatcher.status)
-        lines = [QueueLine(one.job, None) for one in dispatcher.running.values()]
+        lines = [QueueLine(one.job, None) for one in dispatcher.running]
         lines += [QueueLine(job, place) for job, place in waiting]
-        images = dispatcher.images_running + dispatcher.waiting.images
+        images = dispatcher.running.images + dispatcher.waiting.images
         return QueueView(lines, images, dispatcher.waiting.seconds(images), dispatcher.status)
 
     def status(self) -> StudioStatus:

@@ -10,10 +10,9 @@ import msgspec
 
 from bot.chat import wording
 from bot.chat.answers import answer, in_time
-from bot.chat.asking import allowed_to_remix, ask, chosen, here, job_here, new_seed
+from bot.chat.asking import allowed_to_remix, ask, chosen, here, may_manage, new_seed
 from bot.chat.attachments import SEEN_SIDE
 from bot.chat.buttons import PART_SIZE
-from bot.chat.remixing import remix
 from bot.chat.requests import resampled, varied
 from bot.chat.starts import start_again, start_of
 from bot.chat.wording import remixing as words
@@ -32,17 +31,14 @@ if TYPE_CHECKING:
     from generation.recipe import Recipe
     from generation.request import ImageRequest
 
-__all__ = ["again", "allowed_to_remix", "ask", "cancel", "job_here", "new_seed", "recipe", "remix", "upscale", "vary"]
-
 
 async def cancel(interaction: discord.Interaction[AtelierClient], job_id: str) -> None:
-    """Stop a job: its owner may, and who manages messages in the job's server."""
+    """Stop a job: its owner may, and who manages messages in its channel."""
     studio = interaction.client.studio
     job = await in_time(interaction, studio.job(job_id))
-    in_its_server = job.guild_id is not None and job.guild_id == interaction.guild_id
-    may_manage = in_its_server and interaction.permissions.manage_messages
+    allowed = may_manage(interaction, job)
     try:
-        outcome = await in_time(interaction, studio.cancel(job_id, by=interaction.user.id, may_manage=may_manage))
+        outcome = await in_time(interaction, studio.cancel(job_id, by=interaction.user.id, may_manage=allowed))
     except NotYours:
         await answer(interaction, wording.NOT_YOURS)
         return

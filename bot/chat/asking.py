@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import discord
 import msgspec
 
 from bot.chat import wording
 from bot.chat.answers import answer, in_time
-from bot.chat.buttons import PART_SIZE
+from bot.chat.buttons import EACH, PART_SIZE, buttons_of
+from bot.chat.explicit import is_withheld_in
 from bot.chat.wording import remixing as words
 from bot.errors import NotFound, UserError
 from bot.job import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import discord
 
     from bot.chat.client import AtelierClient
     from bot.chat.starts import Start
@@ -84,13 +86,10 @@ def _channel_id(interaction: discord.Interaction[AtelierClient]) -> int:
     return interaction.channel_id
 
 
-def job_here(interaction: discord.Interaction[AtelierClient], job: Job) -> None:
-    """A custom id can be forged: it reaches the jobs of the channel where it is pressed, and one's own.
-
-    Raises NotFound, as for a job that doesn't exist.
-    """
-    if job.channel_id != interaction.channel_id and job.member_id != interaction.user.id:
-        raise NotFound
+def may_manage(interaction: discord.Interaction[AtelierClient], job: Job) -> bool:
+    """Whether they manage messages where the job's are: in that channel, which says nothing about others."""
+    in_its_channel = job.guild_id is not None and job.channel_id == interaction.channel_id
+    return in_its_channel and interaction.permissions.manage_messages
 
 
 async def allowed_to_remix(studio: Studio, job_member_id: int, presser_id: int, guild_id: int | None) -> None:
@@ -102,9 +101,13 @@ async def allowed_to_remix(studio: Studio, job_member_id: int, presser_id: int, 
 
 
 async def here(interaction: discord.Interaction[AtelierClient], job_id: str) -> Job:
-    """A job that this interaction may reach. Raises NotFound, RegistryTrouble."""
+    """A job of the channel where it is pressed, or one's own: a custom id can be forged.
+
+    Raises NotFound, as for a job that doesn't exist, and RegistryTrouble.
+    """
     job = await interaction.client.studio.job(job_id)
-    job_here(interaction, job)
+    if job.channel_id != interaction.channel_id and job.member_id != interaction.user.id:
+        raise NotFound
     return job
 
 
@@ -115,7 +118,7 @@ class Chosen:
     job: Job
     image: JobImage
     together: Sequence[JobImage]
-    """Those in the same message, itself among them."""
+    """Those that the message shows, itself among them."""
 
 
 async def chosen(interaction: discord.Interaction[AtelierClient], job_id: str, index: int) -> Chosen:
@@ -125,15 +128,14 @@ async def chosen(interaction: discord.Interaction[AtelierClient], job_id: str, i
     part = [image for image in images if image.index // PART_SIZE == index // PART_SIZE]
     for image in part:
         if image.index == index:
-            if image.nsfw >= interaction.client.settings.nsfw_threshold and not _may_be_explicit(interaction, job):
+            if is_withheld_in(interaction.channel, interaction.client, job, image):
                 raise UserError(words.WITHHELD)
-            return Chosen(job, image, part)
+            message = interaction.message
+            return Chosen(job, image, part if message is None else _shown(part, message, image))
     raise NotFound
 
 
-_AGE_RESTRICTABLE: Final = (discord.TextChannel, discord.VoiceChannel, discord.StageChannel, discord.Thread)
-
-
-def _may_be_explicit(interaction: discord.Interaction[AtelierClient], job: Job) -> bool:
-    channel = interaction.channel
-    return not job.foreign_start and isinstance(channel, _AGE_RESTRICTABLE) and channel.is_nsfw()
+def _shown(part: Sequence[JobImage], message: discord.Message, image: JobImage) -> list[JobImage]:
+    """Those of a part whose buttons are under the pressed message: /history shows one of several."""
+    under = {index for action, job_id, index in buttons_of(message) if job_id == image.job_id and action in EACH}
+    return [other for other in part if other is image or other.index in under]

@@ -16,7 +16,7 @@ from bot.chat.answers import answer, answering
 from bot.job import JobKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from bot.chat.client import AtelierClient
     from bot.job import Job, JobImage
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Action = Literal["cancel", "again", "recipe", "vary", "upscale", "remix", "delete", "erase"]
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 
+EACH: Final[tuple[Action, ...]] = ("vary", "upscale")
+"""There is one of these for each picture."""
 PART_SIZE: Final = 4
 """Pictures in one message; a job of more has several, its parts."""
 
@@ -45,6 +47,16 @@ def parse_custom_id(custom_id: str) -> tuple[Action, str, int | None] | None:
     """Action, job and picture (None: a button of an earlier version). None: it is no button of a job."""
     match = re.fullmatch(_TEMPLATE, custom_id)
     return None if match is None else _pressed(match)
+
+
+def buttons_of(message: discord.Message) -> Iterator[tuple[Action, str, int | None]]:
+    """What the buttons of jobs under a message do, as `parse_custom_id` says it."""
+    for row in message.components:
+        if isinstance(row, discord.ActionRow):
+            for component in row.children:
+                pressed = None if component.custom_id is None else parse_custom_id(component.custom_id)
+                if pressed is not None:
+                    yield pressed
 
 
 def _pressed(match: re.Match[str]) -> tuple[Action, str, int | None]:
@@ -92,7 +104,7 @@ class JobButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], temp
 
 
 async def _do(interaction: discord.Interaction[AtelierClient], action: Action, job_id: str, index: int) -> None:
-    from bot.chat import actions, deleting  # noqa: PLC0415  they make buttons themselves
+    from bot.chat import actions, deleting, remixing  # noqa: PLC0415  they make buttons themselves
 
     match action:
         case "cancel":
@@ -106,7 +118,7 @@ async def _do(interaction: discord.Interaction[AtelierClient], action: Action, j
         case "upscale":
             await actions.upscale(interaction, job_id, index)
         case "remix":
-            await actions.remix(interaction, job_id, index)
+            await remixing.remix(interaction, job_id, index)
         case "delete":
             await deleting.delete(interaction, job_id)
         case "erase":
@@ -147,7 +159,7 @@ def result_controls(job: Job, images: Sequence[JobImage], *, withheld: Collectio
     first = images[0].index
     shown = [image.index for image in images if image.index not in withheld]
     redrawn = job.kind is not JobKind.RESAMPLE
-    each: tuple[Action, ...] = ("vary", "upscale") if redrawn else ("upscale",)
+    each = EACH if redrawn else ("upscale",)
     view = discord.ui.View(timeout=None)
     single = len(images) == 1
     for row, action in enumerate(each):

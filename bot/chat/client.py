@@ -32,7 +32,7 @@ from bot.chat.discord_errors import is_passing, short
 from bot.chat.forgetting import ForgetButton
 from bot.chat.history import PageButton, PictureMenu
 from bot.chat.messages import Messages
-from bot.chat.remixing import SeenPictures, submitted
+from bot.chat.remixing import SeenMessages, submitted
 from bot.chat.replies import Replies
 from bot.chat.waiting import plain_wait
 
@@ -102,7 +102,7 @@ class AtelierClient(discord.AutoShardedClient):
         )
         self.studio = studio
         self.settings = settings
-        self.seen_pictures = SeenPictures()
+        self.seen_messages = SeenMessages()
         messages = Messages(self, nsfw_threshold=settings.nsfw_threshold)
         self.delivery = Delivery(studio, messages, wait=wait, sleep=sleep, clock=clock)
         self.replies = Replies(self, clock=clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.chat.answers import answer, change, change_later, in_time
+from bot.chat.asking import may_manage
 from bot.chat.buttons import controls
 from bot.chat.wording import history as words
 from bot.errors import NotYours, UserError
@@ -13,11 +14,10 @@ if TYPE_CHECKING:
     import discord
 
     from bot.chat.client import AtelierClient
-    from bot.job import Job
 
 
 async def delete(interaction: discord.Interaction[AtelierClient], job_id: str) -> None:
-    """Asks the owner, or who manages messages in the job's server, whether they mean it.
+    """Asks the owner, or who manages messages in the job's channel, whether they mean it.
 
     Raises NotFound, UserError, RegistryTrouble.
     """
@@ -48,9 +48,3 @@ async def delete_shown(interaction: discord.Interaction[AtelierClient], message:
     if found is None:
         raise UserError(words.NOT_A_PICTURE)
     await delete(interaction, found[0].id)
-
-
-def may_manage(interaction: discord.Interaction[AtelierClient], job: Job) -> bool:
-    """Whether the presser manages messages where the job was asked for."""
-    in_its_server = job.guild_id is not None and job.guild_id == interaction.guild_id
-    return in_its_server and interaction.permissions.manage_messages

@@ -242,11 +242,15 @@ class Delivery:
         )
 
     async def edit_given_up(self, key: str, error: BaseException) -> None:
-        """The result stays kept and untold; the next `recover` tries again."""
+        """After an outage the result stays kept and untold: the next `recover` tries again."""
         card = self._cards.get(key)
         self._cards.drop(key)
         log.error("job %s could not be delivered: %s", key, short(error), exc_info=error)
-        if card is None or card.message is None or is_passing(error):
+        if card is None or is_passing(error):
+            return
+        if card.message is None:  # nor can that be said, now or later
+            self._cards.close(key)
+            self._end_untold(key, wording.unexpected(key))
             return
         try:
             if 0 not in card.told:  # else some of its pictures are there, and stay

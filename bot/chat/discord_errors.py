@@ -17,6 +17,7 @@ GONE_CODES: Final = frozenset(
         10015,  # unknown webhook: the interaction's 15 minutes are over
         40333,  # blocked by Discord as harmful
         50001,  # missing access
+        50007,  # they accept no direct messages from the bot
         50013,  # missing permissions
         50027,  # invalid webhook token
         50083,  # the thread is archived
@@ -25,7 +26,7 @@ GONE_CODES: Final = frozenset(
 """Codes that no retry can help. Going on after them is what gets a bot banned (10,000 invalid requests in
 10 minutes)."""
 
-CANNOT_SEND_CODES: Final = frozenset({10003, 10004, 50001, 50013})
+CANNOT_SEND_CODES: Final = frozenset({10003, 10004, 50001, 50007, 50013})
 """Codes after which an interaction can still be answered by a follow-up."""
 
 NO_HISTORY_CODE: Final = 160002
@@ -37,7 +38,9 @@ _ARCHIVED: Final = 50083
 
 def is_gone(error: BaseException) -> bool:
     """The message or its channel is out of reach for good."""
-    return isinstance(error, discord.HTTPException) and (error.code in GONE_CODES or error.status == 401)
+    if not isinstance(error, discord.HTTPException):
+        return False
+    return error.code in GONE_CODES or error.status == 401 or _is_forbidden(error)
 
 
 def is_deleted(error: BaseException) -> bool:
@@ -51,7 +54,12 @@ def is_archived(error: BaseException) -> bool:
 
 def cannot_send(error: BaseException) -> bool:
     """The bot may not write in this channel (a user install, or a missing permission)."""
-    return isinstance(error, discord.HTTPException) and error.code in CANNOT_SEND_CODES
+    return isinstance(error, discord.HTTPException) and (error.code in CANNOT_SEND_CODES or _is_forbidden(error))
+
+
+def _is_forbidden(error: discord.HTTPException) -> bool:
+    """For whatever reason. (Without a code it is not Discord that answers, but something in front of it.)"""
+    return error.status == 403 and error.code != 0
 
 
 def is_too_large(error: BaseException) -> bool:

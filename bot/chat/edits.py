@@ -86,6 +86,7 @@ class EditScheduler:
         self._last_was_minor = False
         self._task: asyncio.Task[None] | None = None
         self._nap: asyncio.Task[None] | None = None
+        self._nap_until = 0.0
 
     @property
     def idle(self) -> bool:
@@ -115,7 +116,7 @@ class EditScheduler:
     def _wake(self, *, urgent: bool) -> None:
         if self.idle:
             self._task = self._spawn(self._work())
-        elif urgent and self._nap is not None:
+        elif self._nap is not None and (urgent or self._next_preview < self._nap_until):
             self._nap.cancel()
 
     async def _work(self) -> None:
@@ -131,12 +132,12 @@ class EditScheduler:
                 await self._rest(min([*times, self._next_preview] if self._previews else times) - now)
 
     async def _rest(self, seconds: float) -> None:
-        """Sleep, or less when a final comes."""
+        """Sleep, or less when there is something to do before."""
 
         async def nap() -> None:
             await self._sleep(max(0.0, seconds))
 
-        self._nap = self._spawn(nap())
+        self._nap, self._nap_until = self._spawn(nap()), self._clock() + seconds
         try:
             await asyncio.wait({self._nap})
         finally:

@@ -16,6 +16,7 @@ from PIL import Image
 from bot.chat import attachments, wording
 from bot.chat.answers import acknowledge_later, answering, change, change_later
 from bot.chat.buttons import result_controls
+from bot.chat.explicit import is_explicit, is_withheld_in
 from bot.chat.wording import history as words
 from bot.errors import NotFound, UserError
 
@@ -32,13 +33,6 @@ Way = Literal["newer", "older"]
 PAGE: Final = 5
 _THUMBNAIL: Final = (160, 160)
 """Pixels: Discord shows a thumbnail at 80."""
-_AGE_RESTRICTABLE: Final = (
-    discord.TextChannel,
-    discord.VoiceChannel,
-    discord.StageChannel,
-    discord.ForumChannel,
-    discord.Thread,
-)
 
 
 async def show_page(
@@ -77,16 +71,10 @@ async def show_picture(interaction: discord.Interaction[AtelierClient], job_id: 
 
 def _withheld(interaction: discord.Interaction[AtelierClient], picture: Picture) -> str:
     """Why a picture is not shown where it was asked for; empty: it is."""
-    if not _explicit(interaction, picture):
+    job = picture.job
+    if not is_withheld_in(interaction.channel, interaction.client, job, picture.image):
         return ""
-    if picture.job.foreign_start:
-        return words.EXPLICIT_NEVER
-    channel = interaction.channel
-    return "" if isinstance(channel, _AGE_RESTRICTABLE) and channel.is_nsfw() else words.EXPLICIT
-
-
-def _explicit(interaction: discord.Interaction[AtelierClient], picture: Picture) -> bool:
-    return picture.image.nsfw >= interaction.client.settings.nsfw_threshold
+    return words.EXPLICIT_NEVER if job.foreign_start else words.EXPLICIT
 
 
 def _full(interaction: discord.Interaction[AtelierClient], picture: Picture) -> discord.File | None:
@@ -100,7 +88,7 @@ def _full(interaction: discord.Interaction[AtelierClient], picture: Picture) -> 
         io.BytesIO(data),
         filename=f"atelier-{job.id}-{image.index + 1}{suffix}",
         description=wording.alt_text(job, image, job.images),
-        spoiler=_explicit(interaction, picture),
+        spoiler=is_explicit(image, interaction.client.settings.nsfw_threshold),
     )
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from bot.chat.attachments import DEFAULT_FILE_LIMIT
-from bot.chat.buttons import PART_SIZE, parse_custom_id
+from bot.chat.buttons import PART_SIZE, buttons_of
 from bot.chat.discord_errors import NO_HISTORY_CODE
+from bot.chat.explicit import is_age_restricted
 from bot.chat.rendering import Venue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from bot.chat.rendering import Rendered
     from bot.job import Job
@@ -135,17 +136,8 @@ class Messages:
     def venue(self, job: Job) -> Venue:
         guild = self._client.get_guild(job.guild_id) if job.guild_id is not None else None
         limit = job.file_limit or (DEFAULT_FILE_LIMIT if guild is None else guild.filesize_limit)
-        return Venue(max(limit, DEFAULT_FILE_LIMIT), self._age_restricted(job), self._nsfw_threshold)
-
-    def _age_restricted(self, job: Job) -> bool:
-        """False where it isn't known: then explicit pictures are withheld."""
-        channel = self._client.get_channel(job.channel_id)
-        if isinstance(
-            channel,
-            discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.ForumChannel | discord.Thread,
-        ):
-            return channel.is_nsfw()
-        return False
+        age_restricted = is_age_restricted(self._client.get_channel(job.channel_id))
+        return Venue(max(limit, DEFAULT_FILE_LIMIT), age_restricted, self._nsfw_threshold)
 
 
 def _is_thread(interaction: discord.Interaction[Any]) -> bool:
@@ -153,12 +145,7 @@ def _is_thread(interaction: discord.Interaction[Any]) -> bool:
 
 
 def _carries(message: discord.Message, job_id: str, part: int) -> bool:
-    for pressed in map(parse_custom_id, _custom_ids(message)):
-        if pressed is not None:
-            _, of_job, index = pressed
-            if of_job == job_id and (index or 0) // PART_SIZE == part:
-                return True
-    return False
+    return any(of_job == job_id and (index or 0) // PART_SIZE == part for _, of_job, index in buttons_of(message))
 
 
 def _sent_before_end(job: Job) -> int | None:
@@ -167,11 +154,3 @@ def _sent_before_end(job: Job) -> int | None:
         return job.interaction_id
     drawing = (job.finished_at - job.created_at).total_seconds() - CLOCKS_SECONDS
     return job.interaction_id + (max(0, int(drawing * 1000)) << _SNOWFLAKE_SHIFT)
-
-
-def _custom_ids(message: discord.Message) -> Iterator[str]:
-    for row in message.components:
-        if isinstance(row, discord.ActionRow):
-            for component in row.children:
-                if component.custom_id is not None:
-                    yield component.custom_id

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
 import discord
 
 from bot.chat.cards import Phase
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bot.chat.cards import Card, Cards
     from bot.chat.chores import Chores
     from bot.chat.messages import Messages
+    from bot.chat.rendering import Rendered
     from bot.job import Job
     from bot.outlook import Place
     from bot.studio import Studio
@@ -86,11 +88,18 @@ class Posting:
         try:
             await self._studio.attach_message(job.id, message_id)
         except NotFound:
-            log.info("job %s was deleted while its message was sent: that goes too", job.id)
+            await self.discard(job, message_id)
+
+    async def discard(self, job: Job, message_id: int) -> None:
+        """The job was deleted while this message was sent: nothing else knows of it."""
+        log.info("job %s was deleted while its message was sent: that goes too", job.id)
+        for pause in (*SEND_PAUSES, None):
             try:
-                await self._messages.delete(DoomedMessage(job.guild_id, job.channel_id, message_id))
-            except discord.HTTPException as error:
-                log.warning("job %s: its message could not be deleted: %s", job.id, short(error))
+                return await self._messages.delete(DoomedMessage(job.guild_id, job.channel_id, message_id))
+            except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+                if pause is None or not is_passing(error):
+                    return log.warning("job %s: its message could not be deleted: %s", job.id, short(error))
+            await self._chores.sleep(pause)
 
     # ── the first message, called by the command ──
 
@@ -147,7 +156,18 @@ class Posting:
                 await self._chores.sleep(pause)
         assert interaction is not None
         card.follow_up = interaction
-        message = await self._messages.follow_up(interaction, rendered)
-        self._remember(card, message)
+        self._remember(card, await self._follow_up(interaction, rendered))
         self._followed_up(card)
         return True
+
+    async def _follow_up(self, interaction: discord.Interaction[Any], rendered: Rendered) -> discord.Message:
+        """Again only where Discord said no: it has no nonce, so after a lost answer there would be two."""
+        for pause in SEND_PAUSES:
+            try:
+                return await self._messages.follow_up(interaction, rendered)
+            except discord.HTTPException as error:
+                if not is_passing(error):
+                    raise
+                log.warning("interaction %s: a follow-up failed: %s", interaction.id, short(error))
+                await self._chores.sleep(pause)
+        return await self._messages.follow_up(interaction, rendered)

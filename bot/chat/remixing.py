@@ -20,17 +20,18 @@ import discord
 from bot.chat import wording
 from bot.chat.answers import answer, in_time, open_form, sentence_for
 from bot.chat.asking import allowed_to_remix, ask, chosen, new_seed
-from bot.chat.discord_errors import short
+from bot.chat.discord_errors import is_passing, short
+from bot.chat.explicit import is_withheld_in
 from bot.chat.remix_form import RemixForm, Typed, request_of, values_in
-from bot.chat.requests import basis_of, basis_of_any
-from bot.chat.sources import basis_of_file, header_of
-from bot.chat.starts import Start, download, pictures_in, shown_in, start_of
+from bot.chat.requests import Basis, basis_of, basis_of_any
+from bot.chat.sources import Source, source_of, start_from
+from bot.chat.starts import Start, shown_in, start_of
 from bot.chat.wording import remixing as words
 from bot.errors import NotDownloaded, UserError
-from bot.job import JobKind, Origin
+from bot.job import JobKind
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine
 
     from discord.types.interactions import ModalSubmitInteractionData
 
@@ -48,23 +49,24 @@ _OURS: Final = re.compile(r"atelier:remix:([a-z0-9]{1,20}):(\d{1,2})")
 _OTHER: Final = re.compile(r"atelier:remix-of:(\d{1,20}):(\d{1,20})")
 
 
-class SeenPictures:
-    """The pictures of other people's messages, as a message command showed them: the latest few hundred.
+class SeenMessages:
+    """Messages with pictures, as a message command showed them: the latest few hundred.
 
-    Without the message-content intent Discord shows them there only.
+    Without the message-content intent Discord shows the pictures of other people there only.
     """
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[int, Sequence[discord.Attachment]] = OrderedDict()
+        self._seen: OrderedDict[tuple[int, int], discord.Message] = OrderedDict()
 
-    def keep(self, message_id: int, pictures: Sequence[discord.Attachment]) -> None:
-        self._seen[message_id] = pictures
-        self._seen.move_to_end(message_id)
+    def keep(self, message: discord.Message) -> None:
+        key = message.channel.id, message.id
+        self._seen[key] = message
+        self._seen.move_to_end(key)
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
 
-    def of(self, message_id: int) -> Sequence[discord.Attachment]:
-        return self._seen.get(message_id, ())
+    def get(self, channel_id: int, message_id: int) -> discord.Message | None:
+        return self._seen.get((channel_id, message_id))
 
 
 # ── opening it ──
@@ -95,32 +97,36 @@ async def _form_of_ours(
     interaction: discord.Interaction[AtelierClient], job_id: str, index: int, message: discord.Message | None
 ) -> RemixForm:
     """`message`: one that shows the picture, perhaps with others of its job."""
-    studio = interaction.client.studio
-    picture = await chosen(interaction, job_id, index)
-    await allowed_to_remix(studio, picture.job.member_id, interaction.user.id, interaction.guild_id)
-    shown = {image.index for image in picture.together}
+    client, picture = interaction.client, await chosen(interaction, job_id, index)
+    job = picture.job
+    await allowed_to_remix(client.studio, job.member_id, interaction.user.id, interaction.guild_id)
+    shown = {image.index for image in picture.together if not is_withheld_in(interaction.channel, client, job, image)}
     if message is not None:
-        shown = shown_in(message, picture.job) & shown or shown
+        shown = shown_in(message, job) & shown or shown
     choices = [(number, words.picture_number(number)) for number in sorted(shown | {index})]
-    basis = basis_of(picture.job, picture.image, _defaults(interaction))
+    basis = basis_of(job, picture.image, _defaults(interaction))
     return RemixForm(f"atelier:remix:{job_id}:{index}", basis, choices, selected=index)
 
 
 async def _form_of_any(interaction: discord.Interaction[AtelierClient], message: discord.Message) -> RemixForm:
-    studio = interaction.client.studio
-    ours = await studio.of_message(message.id)
-    if ours is not None and ours[1]:
-        job, images = ours
-        first = min(shown_in(message, job), default=images[0].index)
-        return await _form_of_ours(interaction, job.id, first, message)
-    pictures = pictures_in(message)[:MOST_PICTURES]
-    if not pictures or ours is not None:  # of ours there is a preview at most
+    client = interaction.client
+    source = await source_of(client, message)
+    if not source.pictures:  # of ours there is a preview at most, or what is shown is withheld here
         raise UserError(words.NO_PICTURE_THERE)
-    await allowed_to_remix(studio, message.author.id, interaction.user.id, interaction.guild_id)
-    interaction.client.seen_pictures.keep(message.id, pictures)
+    if source.job is not None and not message.message_snapshots:
+        return await _form_of_ours(interaction, source.job.id, source.images[0].index, message)
+    await allowed_to_remix(client.studio, source.owner_id, interaction.user.id, interaction.guild_id)
+    client.seen_messages.keep(message)
     custom_id = f"atelier:remix-of:{message.channel.id}:{message.id}"
-    choices = [(number, words.picture_number(number)) for number in range(len(pictures))]
-    return RemixForm(custom_id, basis_of_any(_defaults(interaction)), choices, selected=0)
+    choices = [(number - 1, words.picture_number(number - 1)) for number in source.numbers[:MOST_PICTURES]]
+    return RemixForm(custom_id, _basis_of_source(interaction, source), choices, selected=choices[0][0])
+
+
+def _basis_of_source(interaction: discord.Interaction[AtelierClient], source: Source) -> Basis:
+    """What the form shows: the first picture's, and what is known before anything is downloaded."""
+    if source.job is None:
+        return basis_of_any(_defaults(interaction))
+    return source.basis(interaction.client, None)
 
 
 def _defaults(interaction: discord.Interaction[AtelierClient]) -> ModelDefaults | None:
@@ -167,44 +173,36 @@ async def _from_ours(
 async def _from_any(
     interaction: discord.Interaction[AtelierClient], typed: Typed, channel_id: int, message_id: int
 ) -> tuple[ImageRequest, Start]:
-    client, number = interaction.client, typed.number or 0
+    client = interaction.client
     if channel_id != interaction.channel_id:  # forged: Discord shows messages of this channel only
         raise UserError(words.REMIX_ELSEWHERE)
-    basis, seed = basis_of_any(_defaults(interaction)), new_seed()
-    request_of(typed, basis, "start", seed=seed)  # refuses what is wrong before anything is downloaded
-
-    data = await _downloaded(client, channel_id, message_id, number)
-    found = basis_of_file(await asyncio.to_thread(header_of, data), client.studio.status().worker.model)
-    basis = dataclasses.replace(basis, prompt=found.prompt, size=found.size)
-    origin = Origin(None, number, interaction.guild_id, channel_id, message_id)
-    request = request_of(typed, basis, "start", seed=seed)
-    return request, Start(data=data, foreign=True, origin=origin)
-
-
-async def _downloaded(client: AtelierClient, channel_id: int, message_id: int, number: int) -> bytes:
-    pictures = client.seen_pictures.of(message_id) or await _fetched(client, channel_id, message_id)
-    if number >= len(pictures):
+    seen = client.seen_messages.get(channel_id, message_id) or await _fetched(interaction, message_id)
+    source = await source_of(client, seen)
+    number = 1 + typed.number if typed.number is not None else next(iter(source.numbers), 0)
+    if number not in source.numbers:
         raise UserError(words.REMIX_ELSEWHERE)
-    picture = pictures[number]
-
-    async def fresh() -> discord.Attachment | None:
-        again = await _fetched(client, channel_id, message_id)
-        return next((one for one in again if one.id == picture.id), None)
-
+    await allowed_to_remix(client.studio, source.owner_id, interaction.user.id, interaction.guild_id)
+    basis, seed = _basis_of_source(interaction, source), new_seed()
+    request_of(typed, basis, "start", seed=seed)  # refuses what is wrong before anything is downloaded
     try:
-        return await download(picture, refresh=fresh)
+        start, found = await start_from(client, source, number)
     except NotDownloaded as error:
         raise UserError(words.REMIX_ELSEWHERE) from error
+    if source.job is None:  # the form could not show them
+        basis = dataclasses.replace(basis, prompt=found.prompt, size=found.size)
+    return request_of(typed, basis, "start", seed=seed), start
 
 
-async def _fetched(client: AtelierClient, channel_id: int, message_id: int) -> Sequence[discord.Attachment]:
-    """Empty where Discord doesn't show them to the bot."""
+async def _fetched(interaction: discord.Interaction[AtelierClient], message_id: int) -> discord.Message:
+    """A message of this channel. Raises UserError where Discord doesn't show it to the bot."""
+    assert isinstance(interaction.channel, discord.abc.Messageable), "forms are sent where messages are"
     try:
-        message = await client.get_partial_messageable(channel_id).fetch_message(message_id)
-    except discord.HTTPException as error:
+        return await interaction.channel.fetch_message(message_id)
+    except Exception as error:
+        if not isinstance(error, discord.HTTPException) and not is_passing(error):
+            raise
         log.info("a message to be remixed can't be read: %s", short(error))
-        return ()
-    return pictures_in(message)
+        raise UserError(words.REMIX_ELSEWHERE) from error
 
 
 async def _give_back(interaction: discord.Interaction[AtelierClient], sentence: str, typed: str) -> None:

@@ -13,7 +13,8 @@ import discord
 from bot.chat import attachments, wording
 from bot.chat.buttons import PART_SIZE, controls, end_controls, result_controls
 from bot.chat.cards import Card, Phase
-from bot.job import JobState
+from bot.chat.explicit import is_explicit, is_withheld
+from bot.job import JobKind, JobState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,8 @@ async def render_end(card: Card, venue: Venue, part: int = 0, made_from: str = "
         files = await asyncio.to_thread(_files, card, shown, venue)
     except FileNotFoundError:
         log.warning("job %s: a file of its pictures is gone", job.id)
-        return render_failure(job, wording.PICTURE_LOST, images[0].index)
+        lost = wording.ENLARGED_LOST if job.kind is JobKind.RESAMPLE else wording.PICTURE_LOST
+        return render_failure(job, lost, images[0].index)
     return Rendered(content, result_controls(job, images, withheld=withheld), files)
 
 
@@ -85,18 +87,13 @@ def render_failure(job: Job, reason: str, index: int | None = None) -> Rendered:
     return Rendered(wording.failed(job, reason), end_controls(job, index), [])
 
 
-def _explicit(image: JobImage, venue: Venue) -> bool:
-    return image.nsfw >= venue.nsfw_threshold
-
-
 def _may_show(image: JobImage, card: Card, venue: Venue) -> bool:
-    """Explicit pictures only in age-restricted channels, and never those that began as somebody's picture."""
-    return not _explicit(image, venue) or (venue.age_restricted and not card.job.foreign_start)
+    return not is_withheld(card.job, image, threshold=venue.nsfw_threshold, age_restricted=venue.age_restricted)
 
 
 def _files(card: Card, images: list[JobImage], venue: Venue) -> list[discord.File]:
     limit = attachments.file_limit(venue.file_limit, len(images))
-    uploads = [_upload(card, image, limit, spoiler=_explicit(image, venue)) for image in images]
+    uploads = [_upload(card, image, limit, spoiler=is_explicit(image, venue.nsfw_threshold)) for image in images]
     return [_file(upload) for upload in uploads]
 
 

@@ -65,7 +65,9 @@ def basis_of(job: Job, image: JobImage, defaults: ModelDefaults | None) -> Basis
 
 def basis_of_any(defaults: ModelDefaults | None) -> Basis:
     """For a picture without a recipe."""
-    return Basis() if defaults is None else Basis(guidance_scale=defaults.guidance_scale)
+    lowest, highest = limits.GUIDANCE_SCALE  # a model's own file may say what can't be asked for
+    usual = limits.DEFAULT_GUIDANCE_SCALE if defaults is None else defaults.guidance_scale
+    return Basis(guidance_scale=min(max(lowest, usual), highest))
 
 
 def remixed(basis: Basis, text: PromptText, init_image: str, *, seed: int, strength: float) -> ImageRequest:

@@ -17,17 +17,18 @@ from bot.chat import wording
 from bot.chat.buttons import PART_SIZE
 from bot.chat.discord_errors import is_archived, is_passing, is_too_large, short
 from bot.chat.rendering import render_end
+from bot.errors import NotFound
 from bot.job import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from bot.chat.cards import Card
     from bot.chat.chores import Chores
     from bot.chat.messages import Messages
     from bot.chat.posting import Posting
     from bot.chat.rendering import Rendered
-    from bot.job import Job
+    from bot.job import Job, JobImage
     from bot.studio import Studio
 
 log = logging.getLogger(__name__)
@@ -92,9 +93,15 @@ class Results:
         card.storing.append(
             self._chores.insist(
                 f"job {job.id}: the id of a further message can't be stored",
-                lambda: self._studio.attach_pictures(job.id, [image.index for image in images], message.id),
+                lambda: self._store(job, images, message.id),
             )
         )
+
+    async def _store(self, job: Job, images: Sequence[JobImage], message_id: int) -> None:
+        try:
+            await self._studio.attach_pictures(job.id, [image.index for image in images], message_id)
+        except NotFound:
+            await self._posting.discard(job, message_id)
 
     async def _fitting(self, card: Card, part: int, made_from: str, use: Callable[[Rendered], Awaitable[T]]) -> T:
         """`use` with files as large as may be, and much smaller ones where Discord finds these too large."""

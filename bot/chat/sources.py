@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import ExifTags, Image
 
 from bot.chat.commands.options import offered_sizes, parse_size
+from bot.chat.explicit import is_withheld_in
 from bot.chat.requests import Basis, basis_of, basis_of_any
 from bot.chat.starts import Start, download, files_in, pictures_in, shown_in, start_of
 from bot.job import Origin
@@ -61,7 +62,7 @@ class Source:
         return [image.index + 1 for image in self.images]
 
     def image(self, number: int | None) -> JobImage:
-        """One of ours, the first where no number was said."""
+        """One of ours, the first where no number was said; `number` is one of `numbers`."""
         return next(image for image in self.images if number is None or image.index == number - 1)
 
     def basis(self, client: AtelierClient, number: int | None) -> Basis:
@@ -82,7 +83,8 @@ async def source_of(client: AtelierClient, message: discord.Message) -> Source:
     if found is not None:
         job, images = found
         # Which message shows them is stored a moment after it does.
-        return Source(message, job, _visible(message, job, images or await client.studio.images(job.id)))
+        visible = _visible(message, job, images or await client.studio.images(job.id))
+        return Source(message, job, _shown_there(client, message, job, visible))
     return Source(message, attachments=pictures_in(message))
 
 
@@ -94,11 +96,18 @@ def _our_message(client: AtelierClient, message: discord.Message) -> int | None:
 
 
 def _visible(message: discord.Message, job: Job, images: Sequence[JobImage]) -> Sequence[JobImage]:
-    """Without those that were withheld. All, where a forwarded message hides its files from the bot."""
+    """Those whose files it has. All, where a forwarded message hides its files from the bot."""
     if not files_in(message):
         return images if message.message_snapshots else []
     shown = shown_in(message, job)
     return [image for image in images if image.index in shown] if shown else images
+
+
+def _shown_there(
+    client: AtelierClient, message: discord.Message, job: Job, images: Sequence[JobImage]
+) -> Sequence[JobImage]:
+    """A message may be forwarded from an age-restricted channel, or hide what it shows."""
+    return [image for image in images if not is_withheld_in(message.channel, client, job, image)]
 
 
 async def start_from(client: AtelierClient, source: Source, number: int | None) -> tuple[Start, Basis]:

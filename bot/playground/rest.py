@@ -1,7 +1,7 @@
 """Discord's REST API under `/api/v10`: simcord answers, this module adds what simcord leaves out.
 
-Namely: authorization, nonces, limits of sizes, bodies and rates, signed links, the gateway's address,
-age-restricted commands, and faults that tests ask for.
+Namely: authorization, permissions to attach and to reply, nonces, limits of sizes, bodies and rates, signed links,
+the gateway's address, age-restricted commands, and faults that tests ask for.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from typing import Any, cast
 
 from aiohttp import web
 from simcord.backend import serializers
-from simcord.backend.errors import BackendError, cannot_dm_bot, missing_access
+from simcord.backend.errors import BackendError, cannot_dm_bot, missing_access, missing_permissions
+from simcord.backend.permissions import flag
 from simcord.http import dispatch
 
 from bot.playground import wire
@@ -126,6 +127,8 @@ class Rest:
             if int(segments[1]) in self.world.private_channels:
                 raise missing_access()
             check_message(_object(body.json))
+            if files and not self._may(int(segments[1]), "attach_files"):  # simcord asks for it in forwards only
+                raise missing_permissions()
         if request.method == "POST" and segments[0] == "channels" and segments[2:] == ["messages"]:
             return self._send_message(request, path, int(segments[1]), body.json or {}, files)
         if segments[0] == "applications" and "commands" in segments and request.method == "PUT":
@@ -173,8 +176,9 @@ class Rest:
             message = self.world.messages.get(channel_id, {}).get(known or 0)
             if message is not None:
                 return self.world.message(message) | {"nonce": nonce}
+        payload = self._answering(channel_id, payload)
         with self.world.sending_with(nonce):
-            sent: dict[str, Any] = self._simcord(request, path, self._answering(channel_id, payload), files)
+            sent: dict[str, Any] = self._simcord(request, path, payload, files)
         if nonce is not None:
             self.nonces.remember(channel_id, nonce, int(sent["id"]))
         return sent | {"nonce": nonce}
@@ -183,15 +187,24 @@ class Rest:
         """A reply to a message that isn't there is refused, or with `fail_if_not_exists: false` an ordinary message.
 
         Raises:
-            BackendError: 50035.
+            BackendError: 50035; 160002 where the bot may not read the history.
         """
         reference = payload.get("message_reference") or {}
         answered = int(reference.get("message_id") or 0)
+        if answered and not reference.get("type") and not self._may(channel_id, "read_message_history"):
+            raise BackendError(400, 160002, "Cannot reply without permission to read message history")
         if not answered or reference.get("type") or answered in self.world.messages.get(channel_id, {}):
             return payload
         if reference.get("fail_if_not_exists", True):
             raise BackendError(400, 50035, "Invalid Form Body: message_reference: Unknown message")
         return {key: value for key, value in payload.items() if key != "message_reference"}
+
+    def _may(self, channel_id: int, permission: str) -> bool:
+        """Whether the bot may; in direct messages, and in a channel that isn't there, nothing forbids it."""
+        world = self.world
+        if channel_id not in world.channels or world.recipients(channel_id) is not None:
+            return True
+        return bool(world.permissions_in(world.bot_user.id, channel_id) & flag(permission))
 
     def _simcord(self, request: web.Request, path: str, payload: Any, files: list[Upload]) -> Any:
         return dispatch(

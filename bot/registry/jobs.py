@@ -6,8 +6,8 @@ queued → running → done → delivered        queued/running → cancelled   
 import dataclasses
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,65 +16,54 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.errors import CRASHED_TOO_OFTEN, INTERNAL_ERROR, Blocked, QueueFull
-from bot.job import MAX_CRASHES, Job, JobImage, JobState
-from bot.registry.database import Database
+from bot.errors import CRASHED_TOO_OFTEN, INTERNAL_ERROR, Blocked, QueueFull, StartImageDeleted, TooManyAtOnce
+from bot.job import LIVE, MAX_CRASHES, Job, JobImage, JobState, Origin
+from bot.registry.known_jobs import KnownJobs
 from bot.registry.rows import image_values, job_from_row, job_image_from_row, job_values
 from bot.registry.tables import BlockRow, ImageRow, JobRow, MemberRow
 from bot.registry.whole import whole
 
 log = logging.getLogger(__name__)
 
-_LIVE = (JobState.QUEUED, JobState.RUNNING)
+
+@dataclass(frozen=True, slots=True)
+class StartedFrom:
+    """A job whose picture, or whose start image, another one starts from."""
+
+    job_id: str
+    start_image: bool
 
 
-class Jobs:
+class Jobs(KnownJobs):
     """Every method raises RegistryTrouble where the file can't be used right now."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
-        self.database = database
-        self._folder = folder
-
     @whole
-    async def add(self, job: Job, *, images_at_most: int) -> tuple[Job, bool]:
+    async def add(
+        self, job: Job, *, images_at_most: int, started_from: StartedFrom | None = None
+    ) -> tuple[Job, bool]:
         """Keep a new job. Where its interaction made one before: that one, and False.
 
-        Raises QueueFull where its member would have more than `images_at_most` images queued and running, and
-        Blocked where they may not ask in that server.
+        Raises QueueFull where its member would have more than `images_at_most` images queued and running,
+        TooManyAtOnce where it alone has more, Blocked where they may not ask in that server, and StartImageDeleted
+        where what it starts from was deleted since its member saw it.
         """
         async with self.database.write() as session:
             first = await self._by_interaction(session, job.interaction_id)
             if first is not None:
                 return first, False
-            if job.guild_id is not None and await session.get(BlockRow, (job.guild_id, job.member_id)) is not None:
-                raise Blocked
-            await self._check_room(session, job.member_id, job.images, images_at_most)
+            await _refuse(session, job, images_at_most)
+            job = dataclasses.replace(job, start_member_id=await _start_member(session, job.origin, started_from))
             member = sqlite_insert(MemberRow).values(id=job.member_id, created_at=job.created_at)
             await session.execute(member.on_conflict_do_nothing())
-            job = await _with_known_origin(session, job)
             await session.execute(insert(JobRow).values(job_values(job)))
             return job, True
 
     @whole
-    async def refuse_early(
-        self, member_id: int, interaction_id: int | None, images: int, *, images_at_most: int
-    ) -> None:
-        """Raises QueueFull where `add` would, before anybody has worked for it."""
+    async def refuse_early(self, job: Job, *, images_at_most: int) -> None:
+        """Raises what `add` would about its member, before anybody has worked for it."""
         async with self.database.read() as session:
-            if interaction_id is not None and await session.scalar(
-                select(JobRow.id).where(JobRow.interaction_id == interaction_id)
-            ):
-                return
-            await self._check_room(session, member_id, images, images_at_most)
-
-    async def _check_room(self, session: AsyncSession, member_id: int, images: int, images_at_most: int) -> None:
-        waiting = await session.scalar(
-            select(func.coalesce(func.sum(JobRow.image_count), 0)).where(
-                JobRow.member_id == member_id, JobRow.state.in_(_LIVE)
-            )
-        )
-        if (waiting or 0) + images > images_at_most:
-            raise QueueFull(waiting=waiting or 0, limit=images_at_most)
+            if await self._by_interaction(session, job.interaction_id) is None:
+                await _refuse(session, job, images_at_most)
 
     async def _by_interaction(self, session: AsyncSession, interaction_id: int | None) -> Job | None:
         if interaction_id is None:
@@ -82,60 +71,10 @@ class Jobs:
         row = await session.scalar(select(JobRow).where(JobRow.interaction_id == interaction_id))
         return None if row is None else job_from_row(row)
 
-    # ── reading ──
-
-    @whole
-    async def get(self, job_id: str) -> Job | None:
-        async with self.database.read() as session:
-            row = await session.get(JobRow, job_id)
-            return None if row is None else job_from_row(row)
-
-    @whole
-    async def of_message(self, message_id: int) -> tuple[Job, list[JobImage]] | None:
-        """The job that a message belongs to, and the pictures that this message shows (a job may have several)."""
-        shown = select(ImageRow).where(ImageRow.message_id == message_id).order_by(ImageRow.index)
-        async with self.database.read() as session:
-            images = [job_image_from_row(row, self._folder) for row in await session.scalars(shown)]
-            wanted = JobRow.id == images[0].job_id if images else JobRow.message_id == message_id
-            row = await session.scalar(select(JobRow).where(wanted))
-            return None if row is None else (job_from_row(row), images)
-
-    @whole
-    async def images(self, job_id: str) -> list[JobImage]:
-        """In order; paths are absolute."""
-        async with self.database.read() as session:
-            rows = await session.scalars(select(ImageRow).where(ImageRow.job_id == job_id).order_by(ImageRow.index))
-            return [job_image_from_row(row, self._folder) for row in rows]
-
-    @whole
-    async def live(self, member_id: int | None = None) -> list[Job]:
-        """Queued and running, oldest first."""
-        wanted = select(JobRow).where(JobRow.state.in_(_LIVE)).order_by(JobRow.id)
-        if member_id is not None:
-            wanted = wanted.where(JobRow.member_id == member_id)
-        async with self.database.read() as session:
-            return [job_from_row(row) for row in await session.scalars(wanted)]
-
-    @whole
-    async def untold(self) -> list[Job]:
-        """Ended, but their members don't know yet; oldest first."""
-        wanted = select(JobRow).where(JobRow.state.not_in(_LIVE), JobRow.delivered_at.is_(None))
-        async with self.database.read() as session:
-            return [job_from_row(row) for row in await session.scalars(wanted.order_by(JobRow.id))]
-
-    @whole
-    async def states(self) -> dict[str, JobState]:
-        """Of all jobs that are known, by id."""
-        async with self.database.read() as session:
-            rows = await session.execute(select(JobRow.id, JobRow.state))
-            return {job_id: JobState(state) for job_id, state in rows}
-
-    # ── changing ──
-
     @whole
     async def fail_unreadable(self, now: datetime) -> None:
         """At start: open jobs with a request or recipe that this version can't read have failed, one by one."""
-        open_jobs = select(JobRow).where(or_(JobRow.state.in_(_LIVE), JobRow.delivered_at.is_(None)))
+        open_jobs = select(JobRow).where(or_(JobRow.state.in_(LIVE), JobRow.delivered_at.is_(None)))
         async with self.database.write() as session:
             for row in list(await session.scalars(open_jobs.order_by(JobRow.id))):
                 ended: dict[str, Any] = _failed(INTERNAL_ERROR, now)
@@ -158,11 +97,13 @@ class Jobs:
             return await _update(session, [JobRow.id == job_id], message_id=message_id)
 
     @whole
-    async def attach_pictures(self, job_id: str, indices: Collection[int], message_id: int) -> None:
-        """Remember a further message of a job, which shows these of its pictures."""
+    async def attach_pictures(self, job_id: str, indices: Collection[int], message_id: int) -> bool:
+        """Remember a further message of a job, which shows these of its pictures. False where it is not known."""
         shown = update(ImageRow).where(ImageRow.job_id == job_id, ImageRow.index.in_(indices))
         async with self.database.write() as session:
-            await session.execute(shown.values(message_id=message_id))
+            result = await session.execute(shown.values(message_id=message_id))
+            assert isinstance(result, CursorResult)
+            return result.rowcount > 0
 
     @whole
     async def claim(self, job_id: str, now: datetime, lease: timedelta) -> Job | None:
@@ -210,7 +151,7 @@ class Jobs:
         async with self.database.write() as session:
             cancelled = await _update(
                 session,
-                [JobRow.id == job_id, JobRow.state.in_(_LIVE)],
+                [JobRow.id == job_id, JobRow.state.in_(LIVE)],
                 state=JobState.CANCELLED,
                 finished_at=now,
                 lease_until=None,
@@ -247,13 +188,6 @@ class Jobs:
                 await session.refresh(row)
             return [job_from_row(row) for row in rows]
 
-    @whole
-    async def expired(self, now: datetime) -> list[Job]:
-        """Running jobs whose lease is over: their worker does not hold them any more."""
-        wanted = select(JobRow).where(JobRow.state == JobState.RUNNING, JobRow.lease_until < now)
-        async with self.database.read() as session:
-            return [job_from_row(row) for row in await session.scalars(wanted)]
-
     async def _crash(self, session: AsyncSession, row: JobRow, now: datetime) -> None:
         crashes = row.crashes + 1
         values: dict[str, Any] = {"state": JobState.QUEUED, "lease_until": None, "started_at": None}
@@ -267,7 +201,7 @@ class Jobs:
         ended = [
             JobRow.id == job_id,
             JobRow.attempt == attempt,
-            JobRow.state.not_in(_LIVE),
+            JobRow.state.not_in(LIVE),
             JobRow.delivered_at.is_(None),
         ]
         async with self.database.write() as session:
@@ -286,18 +220,35 @@ class Jobs:
         """Nobody can be told: counts as told, and what is live or done has failed. None where it was told."""
         async with self.database.write() as session:
             untold = [JobRow.id == job_id, JobRow.delivered_at.is_(None)]
-            without_end = [JobRow.state.in_((*_LIVE, JobState.DONE))]
+            without_end = [JobRow.state.in_((*LIVE, JobState.DONE))]
             await _update(session, untold + without_end, **_failed(reason, now))
             ended = await _update(session, untold, delivered_at=now)
             return job_from_row(await session.get_one(JobRow, job_id)) if ended else None
 
 
-async def _with_known_origin(session: AsyncSession, job: Job) -> Job:
-    """What it was made from may have been deleted since its member saw it."""
-    origin = job.origin
-    if origin is None or origin.job_id is None or await session.get(JobRow, origin.job_id) is not None:
-        return job
-    return dataclasses.replace(job, origin=dataclasses.replace(origin, job_id=None))
+async def _refuse(session: AsyncSession, job: Job, images_at_most: int) -> None:
+    if job.guild_id is not None and await session.get(BlockRow, (job.guild_id, job.member_id)) is not None:
+        raise Blocked
+    if job.images > images_at_most:
+        raise TooManyAtOnce(images=job.images, limit=images_at_most)
+    live = select(func.coalesce(func.sum(JobRow.image_count), 0)).where(
+        JobRow.member_id == job.member_id, JobRow.state.in_(LIVE)
+    )
+    waiting = await session.scalar(live) or 0
+    if waiting + job.images > images_at_most:
+        raise QueueFull(waiting=waiting, limit=images_at_most)
+
+
+async def _start_member(session: AsyncSession, origin: Origin | None, started: StartedFrom | None) -> int | None:
+    """Whose picture it is: a job's own is its member's, its start image may be another's."""
+    if origin is not None and origin.job_id is not None and await session.get(JobRow, origin.job_id) is None:
+        raise StartImageDeleted
+    if started is None:
+        return None
+    row = await session.get(JobRow, started.job_id)
+    if row is None:
+        raise StartImageDeleted
+    return row.start_member_id or row.member_id if started.start_image else row.member_id
 
 
 def _running(job_id: str, attempt: int) -> list[Any]:

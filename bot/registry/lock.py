@@ -32,7 +32,7 @@ class DataFolderLock:
 
     def __enter__(self) -> Self:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts and pictures are in it
             descriptor = os.open(self.folder / "atelier.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise DataFolderUnusable(folder=self.folder, reason=error.strerror) from error

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.engine import CursorResult, Result
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.errors import START_IMAGE_DELETED
-from bot.job import Job, JobState
+from bot.job import LIVE, Job, JobState
 from bot.registry.database import Database
 from bot.registry.doomed import doom_messages
 from bot.registry.reports import FORGOTTEN
@@ -17,7 +17,6 @@ from bot.registry.rows import job_from_row
 from bot.registry.tables import BlockRow, ImageRow, JobRow, MemberRow, ReportRow
 from bot.registry.whole import whole
 
-_LIVE = (JobState.QUEUED, JobState.RUNNING)
 _WITHOUT_ORIGIN = {
     "origin_job_id": None,
     "origin_index": None,
@@ -31,10 +30,12 @@ with a link that leads nowhere.)"""
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Whose files there are: a member's jobs, and others' ended jobs that may have a copy of a picture of theirs."""
+    """Whose files there are: a member's jobs, and others' that may have a copy of a picture of theirs."""
 
     jobs: Sequence[str]
     copies: Sequence[str]
+    """Of others' jobs that have ended."""
+    live_copies: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,14 @@ class Removals:
     @whole
     async def held(self, member_id: int) -> Held:
         own = select(JobRow.id).where(JobRow.member_id == member_id)
-        copies = select(JobRow.id).where(_made_from(member_id), JobRow.state.not_in(_LIVE))
+        live = JobRow.state.in_(LIVE)
+        others = select(JobRow.id).where(_made_from(member_id))
         async with self.database.read() as session:
-            return Held(list(await session.scalars(own)), list(await session.scalars(copies)))
+            return Held(
+                jobs=list(await session.scalars(own)),
+                copies=list(await session.scalars(others.where(~live))),
+                live_copies=list(await session.scalars(others.where(live))),
+            )
 
     @whole
     async def forget(self, member_id: int, *, doom: bool, now: datetime) -> Forgotten:
@@ -91,7 +97,7 @@ class Removals:
                 jobs=await session.scalar(select(func.count()).select_from(JobRow).where(own)) or 0,
                 messages=messages,
                 reports=await _without_author(session, member_id),
-                cancelled=await _jobs(session, select(JobRow).where(own, JobRow.state.in_(_LIVE))),
+                cancelled=await _jobs(session, select(JobRow).where(own, JobRow.state.in_(LIVE))),
                 failed=await _cut_off(session, member_id, now),
             )
             await session.execute(delete(MemberRow).where(MemberRow.id == member_id))
@@ -106,14 +112,15 @@ class Removals:
 def _made_from(member_id: int) -> ColumnElement[bool]:
     """Other members' jobs that began with a picture of the member's."""
     own = select(JobRow.id).where(JobRow.member_id == member_id)
-    return and_(JobRow.origin_job_id.in_(own), JobRow.member_id != member_id)
+    theirs = or_(JobRow.origin_job_id.in_(own), JobRow.start_member_id == member_id)
+    return and_(theirs, JobRow.member_id != member_id)
 
 
 async def _cut_off(session: AsyncSession, member_id: int, now: datetime) -> Sequence[Job]:
     """Others' jobs forget what they were made from; returns those that have failed by that."""
     children = _made_from(member_id)
-    live = list(await session.scalars(select(JobRow.id).where(children, JobRow.state.in_(_LIVE))))
-    await session.execute(update(JobRow).where(children).values(redraw=None, **_WITHOUT_ORIGIN))
+    live = list(await session.scalars(select(JobRow.id).where(children, JobRow.state.in_(LIVE))))
+    await session.execute(update(JobRow).where(children).values(redraw=None, start_member_id=None, **_WITHOUT_ORIGIN))
     failed = {"state": JobState.FAILED, "error": START_IMAGE_DELETED, "finished_at": now, "lease_until": None}
     await session.execute(update(JobRow).where(JobRow.id.in_(live)).values(failed))
     return await _jobs(session, select(JobRow).where(JobRow.id.in_(live)))

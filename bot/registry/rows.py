@@ -42,6 +42,7 @@ def job_values(job: Job) -> dict[str, Any]:
         "foreign_start": job.foreign_start,
         "redraw": _optional_json(job.redraw),
         "recipe": _optional_json(job.recipe),
+        "start_member_id": job.start_member_id,
         "file_limit": job.file_limit,
     }
 
@@ -86,6 +87,7 @@ def job_from_row(row: JobRow) -> Job:
         foreign_start=row.foreign_start,
         redraw=None if row.redraw is None else msgspec.json.decode(row.redraw, type=ImageRequest),
         recipe=None if row.recipe is None else msgspec.json.decode(row.recipe, type=Recipe),
+        start_member_id=row.start_member_id,
         file_limit=row.file_limit,
     )
 

@@ -96,6 +96,7 @@ class JobRow(Table):
     redraw: Mapped[str | None] = mapped_column(Text)
     recipe: Mapped[str | None] = mapped_column(Text)
     file_limit: Mapped[int | None] = mapped_column(BigInteger)
+    start_member_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class ImageRow(Table):

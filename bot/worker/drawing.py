@@ -90,23 +90,32 @@ class DrawingLoop:
         self._engine, self._send = engine, send
         self._files = CheckedFiles(score, nsfw_threshold)
         self._drawings: dict[str, _Drawing] = {}
+        self._enlarging: dict[str, _Drawing] = {}
+        """Without the engine, one between two of its steps: it takes as long as a decode. By job."""
         self._steps = 0
         self._last_beat = 0.0
         self._next_preview = 0.0
 
     @property
     def busy(self) -> bool:
-        return self._engine.busy
+        return self._engine.busy or bool(self._enlarging)
 
     def beat(self) -> None:
         """A heartbeat, where the last one is long enough ago."""
         now = time.monotonic()
         if now - self._last_beat >= HEARTBEAT_SECONDS / 2:
             self._last_beat = now
-            self._send(Heartbeat(step_counter=self._steps, jobs=[d.draw.job for d in self._drawings.values()]))
+            self._send(Heartbeat(step_counter=self._steps, jobs=self._jobs))
+
+    @property
+    def _jobs(self) -> list[str]:
+        return [*(drawing.draw.job for drawing in self._drawings.values()), *self._enlarging]
 
     def take(self, message: Draw | Cancel) -> None:
         if isinstance(message, Cancel):
+            if message.job in self._enlarging:
+                drawing = self._enlarging.pop(message.job)
+                self._end(drawing, Cancelled(job=message.job, attempt=drawing.draw.attempt))
             for request_id, drawing in self._drawings.items():
                 if drawing.draw.job == message.job:
                     self._engine.cancel(request_id)
@@ -129,8 +138,8 @@ class DrawingLoop:
             drawing.redrawing = True
             self._admit(f"{request_id}:redraw", first, drawing)
         elif draw.resample is not None:
-            image = self._files.enlarge(start_path(draw), self._path(drawing, 0), draw.resample)
-            self._end(drawing, Done(job=draw.job, attempt=draw.attempt, images=[image]))
+            self._drawings.pop(drawing.request_id, None)
+            self._enlarging[draw.job] = drawing
         else:
             self._admit(request_id, draw.request, drawing)
 
@@ -141,8 +150,12 @@ class DrawingLoop:
         self._drawings[request_id] = drawing
 
     def step(self) -> None:
-        """One unit of the engine's work, and what follows from it."""
+        """One unit of the engine's work and what follows from it, and one picture to enlarge."""
         self._steps += 1
+        if self._enlarging:
+            self._enlarge(self._enlarging.pop(next(iter(self._enlarging))))
+        if not self._engine.busy:
+            return
         try:
             happened = self._engine.step()
         except Exception:
@@ -156,6 +169,17 @@ class DrawingLoop:
         for event in happened:
             if event.request_id in self._drawings:
                 self._follow(event)
+
+    def _enlarge(self, drawing: _Drawing) -> None:
+        draw = drawing.draw
+        assert draw.resample is not None
+        try:
+            image = self._files.enlarge(start_path(draw), self._path(drawing, 0), draw.resample)
+        except _ENDS_THE_JOB as error:
+            log.exception("job %s", draw.job)
+            self._fail(drawing, _reason(error))
+        else:
+            self._end(drawing, Done(job=draw.job, attempt=draw.attempt, images=[image]))
 
     def _follow(self, event: events.Event) -> None:
         drawing = self._drawings[event.request_id]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.browser import LAPTOP, Visitor, visiting
 from tests.acceptance.house import House
 
 
@@ -33,3 +34,10 @@ def chromium() -> str:
             pytest.fail("CI must run the browser tests: install chromium (apt-get install chromium)")
         pytest.skip("no Chromium here: apt-get install chromium")
     return found
+
+
+@pytest.fixture(params=[LAPTOP], ids=["laptop"])
+async def visitor(request: pytest.FixtureRequest, chromium: str, house: House) -> AsyncIterator[Visitor]:
+    """The owner of the server ("You") in #studio, at the page of a whole house."""
+    async with visiting(house, chromium, request.param) as someone:
+        yield someone

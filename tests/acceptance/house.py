@@ -97,6 +97,12 @@ class House:
         if wait:
             await self.until_connected(self.bot)
 
+    async def restart(self, **settings: str) -> None:
+        """Kill the bot with -9 and start it again, with other settings where they are given."""
+        await self.bot.end(signal.SIGKILL)
+        self._settings = self._settings | settings
+        await self.start_bot()
+
     async def until_connected(self, bot: Process) -> None:
         """Until `bot` has connected and its commands are known."""
         self.bot = bot
@@ -114,13 +120,22 @@ class House:
                 return child
         return None
 
+    @property
+    def data(self) -> Path:
+        """The bot's data folder."""
+        return self.folder / "atelier-data" / "playground"
+
     def databases(self) -> list[Path]:
-        return list((self.folder / "atelier-data" / "playground").glob("*.db"))
+        return list(self.data.glob("*.db"))
 
     # ── what a member does ──
 
     def member(self, index: int = 0) -> str:
         return str(self.state["members"][index]["id"])
+
+    def mention(self) -> str:
+        """The bot's, as it stands in a message."""
+        return f"<@{self.state['bot']['id']}>"
 
     def channel(self, name: str = "studio") -> str:
         return next(str(channel["id"]) for channel in self.state["channels"] if channel["name"] == name)
@@ -162,6 +177,17 @@ class House:
     async def imagine(self, prompt: str, **options: Any) -> dict[str, Any]:
         return await self.command("imagine", prompt=prompt, **options)
 
+    async def say(self, content: str, *, files: dict[str, bytes] | None = None, **more: Any) -> dict[str, Any]:
+        """A message in #studio; `more` may hold `user` (an id), `reply_to` and `ping`. File names go as they are."""
+        payload = json.dumps({"content": content, **more})
+        form = aiohttp.FormData({"payload_json": payload}, quote_fields=False, default_to_multipart=True)
+        for number, (name, data) in enumerate((files or {}).items()):
+            form.add_field(f"files[{number}]", data, filename=name, content_type="image/png")
+        address = f"{self.url}/playground/api/channels/{self.channel()}/messages"
+        async with self.http.post(address, data=form) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
     async def press(self, message: dict[str, Any], label: str, *, user: int = 0) -> dict[str, Any]:
         button = next(part for part in buttons(message) if label.lower() in str(part.get("label", "")).lower())
         return await self.post(
@@ -177,12 +203,12 @@ class House:
 
     # ── what can be seen ──
 
-    async def messages(self, user: int = 0) -> list[dict[str, Any]]:
-        return await self.get(f"channels/{self.channel()}/messages", user=self.member(user), limit="100")
+    async def messages(self, user: int = 0, channel: str = "studio") -> list[dict[str, Any]]:
+        return await self.get(f"channels/{self.channel(channel)}/messages", user=self.member(user), limit="100")
 
-    async def public(self) -> list[dict[str, Any]]:
+    async def public(self, channel: str = "studio") -> list[dict[str, Any]]:
         """The channel's messages that everybody sees (flag 64 marks the others)."""
-        return [message for message in await self.messages() if not message.get("flags", 0) & 64]
+        return [message for message in await self.messages(channel=channel) if not message.get("flags", 0) & 64]
 
     async def pictures(self) -> list[dict[str, Any]]:
         """Messages that are finished: with pictures, and without a button to stop."""

@@ -43,7 +43,7 @@ async def test_every_job_ends_once_while_discord_fails(house: House) -> None:
     print(f"\n{len(jobs)} jobs, {Counter(job['state'] for job in jobs)}; faults {injected}")
     messages = await house.public()
     assert len(jobs) >= SECONDS / ASK_EVERY / 2, "too few were taken for this run to say anything"
-    assert sum(injected.values()) > 50
+    assert sum(injected.values()) > SECONDS / 6
     for job in jobs:
         about = [m for m in messages if any(job["id"] in str(part.get("custom_id")) for part in buttons(m))]
         assert len(about) == 1, f"{job['id']} ({job['state']}): {len(about)} messages"
@@ -54,8 +54,10 @@ async def test_every_job_ends_once_while_discord_fails(house: House) -> None:
         else:
             assert job["state"] == "failed", job
             assert "⚠️" in about[0]["content"], about[0]["content"]
-    strays = [m["content"] for m in messages if not buttons(m)]
-    assert strays == [], "messages of no job"
+    told = [m for m in messages if not buttons(m)]  # that a job is ready, where it took more than a minute
+    answered = Counter(m["message_reference"]["message_id"] for m in told)
+    assert set(answered) <= {m["id"] for m in messages if buttons(m)}
+    assert set(answered.values()) <= {1}, "told twice"
 
 
 async def every(seconds: float, end: float, do: Any) -> None:

@@ -15,7 +15,7 @@ def subclasses(kind: type[UserError]) -> list[type[UserError]]:
 
 @pytest.mark.parametrize("kind", subclasses(UserError), ids=lambda kind: kind.__name__)
 def test_every_error_for_members_is_one_sentence(kind: type[UserError]) -> None:
-    text = str(kind(waiting=1, limit=2, folder="x", reason="y", path="z", place="w"))
+    text = str(kind(waiting=1, limit=2, images=3, folder="x", reason="y", path="z", place="w"))
     assert text.endswith(".")
     assert "{" not in text
     assert "\n" not in text

@@ -1,5 +1,8 @@
+import errno
 import io
+import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from PIL import Image
@@ -77,3 +80,32 @@ def test_sweeping_takes_what_belongs_to_no_job(folders: JobFolders, tmp_path: Pa
         (folders.of(name) / file).touch()
     folders.sweep({"known": JobState.QUEUED, "cancelled": JobState.CANCELLED})
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["drawn", "known"]
+
+
+def test_a_copy_that_fails_leaves_no_half_of_it(folders: JobFolders, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = folders.keep_start_image("j", photo())
+
+    def full(_: object, writing: BinaryIO, __: int) -> None:
+        writing.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space"):
+        folders.copy_start_image("k", kept)
+    assert list(folders.of("k").iterdir()) == []
+
+
+def test_a_deleted_job_whose_folder_the_worker_is_about_to_make(folders: JobFolders, tmp_path: Path) -> None:
+    folders.mark_deleted(["running", "gone"], {"running"})
+    assert not folders.of("gone").exists()
+    (folders.of("running") / "1-0.png").touch()
+    folders.sweep({})
+    assert list((tmp_path / "images").iterdir()) == []
+
+
+def test_a_failed_job_keeps_its_start_image_unless_that_had_to_go(folders: JobFolders, tmp_path: Path) -> None:
+    for name in ("failed", "cut-off", "done"):
+        folders.keep_start_image(name, photo())
+    folders.mark_deleted(["cut-off", "done"])
+    folders.sweep({"failed": JobState.FAILED, "cut-off": JobState.FAILED, "done": JobState.DELIVERED})
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["done", "failed"]

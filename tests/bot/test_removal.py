@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bot.errors import START_IMAGE_DELETED, Blocked, NotFound, NotYours
+from bot.errors import START_IMAGE_DELETED, Blocked, NotFound, NotYours, StartImageDeleted
 from bot.folders import JobFolders
 from bot.job import Job, JobState, Origin
 from bot.outlook import WorkerState
@@ -199,6 +199,95 @@ async def test_a_block_that_comes_while_a_start_image_is_read(
         await asking
     assert list((settings.data_dir / "images").iterdir()) == []
     await studio.submit(APPLE, member_id=1, guild_id=None, channel_id=6)  # direct messages are no server
+
+
+async def test_a_photo_that_others_started_from_again_goes_with_its_owner(
+    studio: Studio, worker: FakeWorker, settings: Settings, recorder: Any, until: Until
+) -> None:
+    """*Again* on somebody's picture copies their start image, also in a row, and then it has no origin."""
+    photo = ImageRequest(prompt="x", seed=1, init_image="photo", strength=0.5)
+    first = await draw(studio, worker, until, request=photo, init_image=_png())
+    second = await draw(studio, worker, until, member=2, request=first.request)
+    third = await draw(studio, worker, until, member=3, request=second.request)
+    live = await submit(studio, member=4, request=third.request)
+    await studio.members.forget(1, delete_messages=False)
+    for job in (second, third):
+        assert [path.name for path in folder(settings, job).iterdir()] == ["1-0.png"]
+    assert recorder.last("failed", live.id) == START_IMAGE_DELETED
+
+
+async def test_a_copy_is_known_after_its_original_was_deleted(
+    studio: Studio, worker: FakeWorker, settings: Settings, until: Until
+) -> None:
+    original = await draw(studio, worker, until)
+    (image,) = await studio.images(original.id)
+    from_it = ImageRequest(prompt="a green apple", seed=8, init_image=str(image.path), strength=0.5)
+    child = await draw(studio, worker, until, member=2, request=from_it, origin=Origin(original.id, 0, 5, 6, 99))
+    await studio.delete(original.id, by=1)
+    assert (folder(settings, child) / "start.png").exists()
+    await studio.members.forget(1, delete_messages=False)
+    assert not (folder(settings, child) / "start.png").exists()
+
+
+@pytest.mark.parametrize("pointed_to", [True, False])
+@pytest.mark.parametrize("forgotten", [True, False])
+async def test_a_picture_that_goes_while_it_is_copied_starts_nothing(
+    studio: Studio,
+    worker: FakeWorker,
+    settings: Settings,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+    forgotten: bool,
+    pointed_to: bool,
+) -> None:
+    original = await draw(studio, worker, until)
+    (image,) = await studio.images(original.id)
+    copied, go_on = asyncio.Event(), asyncio.Event()
+    to_thread = asyncio.to_thread
+
+    async def slow(function: Any, *args: Any) -> Any:
+        done = await to_thread(function, *args)
+        if getattr(function, "__name__", "") == "copy_start_image":
+            copied.set()
+            await go_on.wait()
+        return done
+
+    monkeypatch.setattr(asyncio, "to_thread", slow)
+    from_it = ImageRequest(prompt="a green apple", seed=8, init_image=str(image.path), strength=0.5)
+    origin = Origin(original.id, 0, 5, 6, 99) if pointed_to else None
+    asking = asyncio.create_task(submit(studio, member=2, request=from_it, origin=origin))
+    await copied.wait()
+    if forgotten:
+        await studio.members.forget(1, delete_messages=False)
+    else:
+        await studio.delete(original.id, by=1)
+    go_on.set()
+    with pytest.raises(StartImageDeleted):
+        await asking
+    assert list((settings.data_dir / "images").iterdir()) == []
+
+
+async def test_a_crash_after_forgetting_leaves_no_copy_in_an_open_job(
+    settings: Settings, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = FakeWorker()
+    async with Registry(settings.data_dir) as registry, Studio(settings, registry, worker) as studio:
+        original = await submit(studio)
+        await until(lambda: studio.status().last_result_at, "it to be drawn")
+        worker.hold()
+        (image,) = await studio.images(original.id)
+        from_it = ImageRequest(prompt="a green apple", seed=8, init_image=str(image.path), strength=0.5)
+        running = await submit(studio, member=2, request=from_it, origin=Origin(original.id, 0, 5, 6, 99))
+        await until(lambda: worker.current, "the child")
+        waiting = await submit(studio, member=2, request=from_it, origin=Origin(original.id, 0, 5, 6, 99))
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+            await studio.members.forget(1, delete_messages=False)
+            await until(lambda: not studio.status().running, "the worker to let go")
+        assert folder(settings, running).exists()
+        assert folder(settings, waiting).exists()
+    async with Registry(settings.data_dir) as registry, Studio(settings, registry, FakeWorker()):
+        assert list((settings.data_dir / "images").iterdir()) == []
 
 
 def _png() -> bytes:

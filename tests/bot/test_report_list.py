@@ -62,3 +62,10 @@ def test_a_database_of_an_earlier_version(folder: Path, capsys: pytest.CaptureFi
         old.execute("CREATE TABLE jobs (id)")
     assert main_reports(50, playground=False) == 2
     assert "set ATELIER_DATA_DIR" in capsys.readouterr().err
+
+
+def test_a_damaged_database(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.mkdir()
+    (folder / DATABASE).write_bytes(b"this is not a database" * 100)
+    assert main_reports(50, playground=False) == 2
+    assert "is damaged (file is not a database)" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from PIL import Image
 
-from bot.errors import CRASHED_TOO_OFTEN, NotFound, NotYours, QueueFull, RegistryBusy, StartImageGone
+from bot.errors import CRASHED_TOO_OFTEN, NotFound, NotYours, QueueFull, RegistryBusy, StartImageGone, TooManyAtOnce
 from bot.folders import JobFolders
 from bot.job import Job, JobImage, JobState
 from bot.outlook import CancelOutcome, WorkerState
@@ -290,7 +290,7 @@ async def test_a_job_that_the_worker_forgot_is_taken_up_again(
 async def test_heartbeats_that_name_a_job_renew_its_lease(
     settings: Settings, registry: Registry, worker: FakeWorker, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.dispatcher.RENEWALS_PER_LEASE", 1e9)
+    monkeypatch.setattr("bot.running.RENEWALS_PER_LEASE", 1e9)
     late = timedelta()
     async with Studio(settings, registry, worker, clock=lambda: utc_now() + late) as studio:
         job = await submit(studio)
@@ -309,6 +309,47 @@ async def test_a_full_queue(studio: Studio, settings: Settings) -> None:
     with pytest.raises(QueueFull):
         await submit(studio)
     await submit(studio, member=2)
+
+
+async def test_more_at_once_than_anybody_may_have_is_not_said_to_pass_with_time(
+    settings: Settings, registry: Registry, worker: FakeWorker
+) -> None:
+    async with Studio(settings.with_changes(queue_per_member=3), registry, worker) as studio:
+        with pytest.raises(TooManyAtOnce, match="makes 4 pictures and 3 is the most here"):
+            await submit(studio, msgspec.structs.replace(APPLE, count=4))
+
+
+async def test_whoever_cancels_may_go_away_at_any_moment(studio: Studio, recorder: Any, until: Until) -> None:
+    for ticks in range(12):
+        job = await submit(studio)
+        cancelling = asyncio.create_task(studio.cancel(job.id, by=1))
+        for _ in range(ticks):
+            await asyncio.sleep(0.001)
+        cancelling.cancel()
+        await asyncio.gather(cancelling, return_exceptions=True)
+        await asyncio.sleep(0.05)
+        if (await studio.job(job.id)).state is JobState.CANCELLED:
+            await until(lambda it=job: recorder.count("cancelled", it.id), f"it to be told, {ticks} ms", 1)
+            assert studio.place(job.id) is None
+
+
+async def test_a_shutdown_leaves_nothing_of_what_is_drawn_anew(
+    settings: Settings, registry: Registry, worker: FakeWorker, until: Until
+) -> None:
+    async with Studio(settings, registry, worker) as studio:
+        job = await submit(studio)
+        await until(lambda: worker.current, "the job")
+        worker.step()
+        folder = settings.data_dir / "images" / job.id
+        await until(lambda: list(folder.iterdir()), "a preview")
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_further_message_of_a_job_that_was_deleted(studio: Studio) -> None:
+    job = await submit(studio)
+    await studio.delete(job.id, by=1)
+    with pytest.raises(NotFound):
+        await studio.attach_pictures(job.id, [4], 77)
 
 
 async def test_a_start_image_is_cleaned_kept_and_copied(

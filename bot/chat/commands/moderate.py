@@ -8,6 +8,7 @@ import discord
 from discord import app_commands
 
 from bot.chat.answers import answer, answering, in_time
+from bot.chat.commands.server import server_of
 from bot.chat.wording import members as words
 from bot.errors import UserError
 from bot.members import REASON_LENGTH
@@ -37,7 +38,7 @@ async def block(
         if member.id == interaction.user.id:
             raise UserError(words.NOT_YOURSELF)
         blocking = interaction.client.studio.members.block(
-            _server(interaction), member.id, by=interaction.user.id, reason=reason
+            server_of(interaction), member.id, by=interaction.user.id, reason=reason
         )
         await answer(interaction, words.blocked(member.id, await in_time(interaction, blocking)))
 
@@ -47,18 +48,12 @@ async def block(
 async def unblock(interaction: discord.Interaction[AtelierClient], member: discord.User) -> None:
     async with answering(interaction):
         members = interaction.client.studio.members
-        was_blocked = await in_time(interaction, members.unblock(_server(interaction), member.id))
+        was_blocked = await in_time(interaction, members.unblock(server_of(interaction), member.id))
         await answer(interaction, words.unblocked(member.id) if was_blocked else words.NOT_BLOCKED)
 
 
 @moderate.command(name="blocked", description="Who is blocked in this server, by whom and why.")
 async def blocked(interaction: discord.Interaction[AtelierClient]) -> None:
     async with answering(interaction):
-        found = await in_time(interaction, interaction.client.studio.members.blocked(_server(interaction)))
+        found = await in_time(interaction, interaction.client.studio.members.blocked(server_of(interaction)))
         await answer(interaction, words.blocks(found))
-
-
-def _server(interaction: discord.Interaction[AtelierClient]) -> int:
-    """Its id. Who may use the command is Discord's to check: its managers may allow others, too."""
-    assert interaction.guild_id is not None, "the command is for servers"
-    return interaction.guild_id

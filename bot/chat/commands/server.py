@@ -29,7 +29,7 @@ server = app_commands.Group(
 async def remix(interaction: discord.Interaction[AtelierClient], allowed: bool) -> None:
     async with answering(interaction):
         guilds = interaction.client.studio.guilds
-        await in_time(interaction, guilds.set_remix_others(_server(interaction), allowed))
+        await in_time(interaction, guilds.set_remix_others(server_of(interaction), allowed))
         await answer(interaction, words.REMIX_ALLOWED if allowed else words.REMIX_FORBIDDEN)
 
 
@@ -39,14 +39,14 @@ async def studio(interaction: discord.Interaction[AtelierClient], here: bool) ->
     async with answering(interaction):
         guilds = interaction.client.studio.guilds
         channel_id = studio_channel_of(interaction.channel)
-        await in_time(interaction, guilds.set_studio_channel(_server(interaction), channel_id, here))
+        await in_time(interaction, guilds.set_studio_channel(server_of(interaction), channel_id, here))
         await answer(interaction, words.studio(here, reads_all=interaction.client.intents.message_content))
 
 
 @server.command(name="show", description="What is decided for this server.")
 async def show(interaction: discord.Interaction[AtelierClient]) -> None:
     async with answering(interaction):
-        settings = await in_time(interaction, interaction.client.studio.guilds.settings(_server(interaction)))
+        settings = await in_time(interaction, interaction.client.studio.guilds.settings(server_of(interaction)))
         await answer(interaction, words.settings(settings.remix_others, settings.studio_channels))
 
 
@@ -58,7 +58,7 @@ def studio_channel_of(channel: Snowflake | None) -> int:
     return channel.id
 
 
-def _server(interaction: discord.Interaction[AtelierClient]) -> int:
+def server_of(interaction: discord.Interaction[AtelierClient]) -> int:
     """Its id. Who may use the command is Discord's to check: its managers may allow others, too."""
     assert interaction.guild_id is not None, "the command is for servers"
     return interaction.guild_id

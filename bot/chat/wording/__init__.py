@@ -6,6 +6,7 @@ Text that a member wrote goes through `escaped` before it is shown. Discord's li
 from bot.chat.wording.answers import (
     ALREADY_ENDED,
     COMMAND_CHANGED,
+    ENLARGED_LOST,
     NO_JOBS,
     NOT_ALLOWED_HERE,
     NOT_YOURS,
@@ -73,6 +74,7 @@ __all__ = [
     "ALT_TEXT_LIMIT",
     "CHOICE_LIMIT",
     "COMMAND_CHANGED",
+    "ENLARGED_LOST",
     "MESSAGE_LIMIT",
     "NOTHING_TO_CANCEL",
     "NOT_ALLOWED_HERE",

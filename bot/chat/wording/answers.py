@@ -32,6 +32,7 @@ _GONE = {
     10008: "its message was deleted",
     10015: "the 15 minutes in which I could answer there are over",
     50001: "I can't see its channel any more",
+    50007: "you accept no direct messages from me",
     50013: "I may not write in its channel any more",
     50027: "the 15 minutes in which I could answer there are over",
     50083: "its thread was closed",
@@ -42,6 +43,7 @@ STOPPING = "Stopping it at the next step."
 COMMAND_CHANGED = "This command has changed since your Discord loaded it: reload Discord (Ctrl+R) and try again."
 NOT_ALLOWED_HERE = "This can't be used here."
 PICTURE_LOST = "The picture was made, but its file is gone: press “Again” for a new one."
+ENLARGED_LOST = "The picture was enlarged, but its file is gone: press “Upscale” under the smaller one again."
 TOO_LATE_HERE = (
     "This takes longer than the 15 minutes in which I may answer here, so I stopped. "
     "Ask in a channel where I can write, or when the queue is shorter."
@@ -63,7 +65,8 @@ def too_large_attachment(size: int, limit: int) -> str:
 
 
 def bad_size(text: str) -> str:
-    return f"size must be written as width×height, such as 512x768, not “{escaped(shortened(text, 40))}”."
+    """Not escaped yet."""
+    return f"size must be written as width×height, such as 512x768, not “{shortened(text, 40)}”."
 
 
 def invalid(error: InvalidRequest) -> str:

@@ -80,6 +80,8 @@ def _where(picture: Picture) -> str:
 
 
 def really_delete(images: int, owner_id: int, presser_id: int) -> str:
-    what, whose = ("this picture", "Its") if images <= 1 else (f"all {images_count(images)}", "Their")
+    what, it_goes, it = f"all {images_count(images)}", "They go", "them"
+    if images <= 1:
+        what, it_goes, it = "this picture", "It goes", "it"
     by = "" if owner_id == presser_id else f" by <@{owner_id}>"
-    return f"Delete {what}{by} for good? {whose} message goes too, and nobody can bring it back."
+    return f"Delete {what}{by} for good? {it_goes} from the chat too, and nobody can bring {it} back."

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bot.job import Job, JobImage
     from bot.outlook import Place
 
+SHOWN_NEGATIVE: Final = 200
+"""Characters of a negative prompt under the pictures; the recipe button gives the whole."""
+
 
 def head(job: Job) -> str:
     return f"**{shown_prompt(job.request.prompt)}** – <@{job.member_id}>"
@@ -55,10 +58,19 @@ def finished(job: Job, images: Sequence[JobImage], withheld: int, total: int, ma
     which = ""
     if len(images) < total:
         which = f"{images[0].index + 1}–{images[-1].index + 1} of {total} · "
-    lines = [made_from] if job.kind is JobKind.RESAMPLE else [which + recipe_line(images), made_from]
+    lines = (
+        [made_from] if job.kind is JobKind.RESAMPLE else [which + recipe_line(images), _without(images), made_from]
+    )
     lines.append(not_read(images))
     lines.append(withheld_sentence(withheld, len(images)))
     return _message(job, *lines)
+
+
+def _without(images: Sequence[JobImage]) -> str:
+    recipe = images[0].recipe
+    if not recipe.negative_prompt or recipe.guidance_scale <= 1:  # then it had no effect
+        return ""
+    return f"without: {shown_prompt(recipe.negative_prompt, SHOWN_NEGATIVE)}"
 
 
 _MADE_FROM: Final = {

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bot.registry.reports import Report
 
 _SHOWN_REASON: Final = 80
+_LARGEST_ID: Final = 2**63 - 1
+"""The records hold no larger ones; Discord reaches it in 2084."""
 _MORE: Final = 30
 """Characters for saying how many more there are."""
 _LINK: Final = re.compile(
@@ -37,7 +39,8 @@ def really_forget(days: int) -> str:
         "This removes your prompts, settings, pictures and start images from this studio, stops what is waiting or "
         "being drawn for you, and removes copies of your pictures from which other members started. If you like, "
         "the messages with your pictures are deleted as well.\n"
-        f"-# What remains: pictures that others made from yours (their files go after {_count(days, 'day')}), "
+        "-# What remains: what others made from yours, with your words in its recipe (files go after "
+        f"{_count(days, 'day')}), "
         "messages unless you choose otherwise, reports without your name, a moderator's block, and the operator's "
         "backups until they expire. You can do this again at any time."
     )
@@ -48,12 +51,14 @@ def forgotten(done: Forgotten, *, messages: bool) -> str:
         return "Nothing is kept about you any more."
     parts = [images_count(done.pictures)]
     if done.cancelled:
-        parts.append(f"{_count(len(done.cancelled), 'request')} that waited or was being drawn")
+        parts.append(f"{_count(len(done.cancelled), 'request')} waiting or being drawn")
     if done.reports:
         parts.append(f"your name on {_count(done.reports, 'report')}")
     text = f"You are forgotten. Removed: {', '.join(parts)}, with all words and settings."
     if not messages:
         return f"{text} The messages stay."
+    if not done.messages:
+        return text
     return f"{text} {_count(done.messages, 'message')} will be deleted within the next minutes."
 
 
@@ -75,7 +80,7 @@ def privacy(days: int, gigabytes: float) -> str:
 
 
 def own_limit(images: int, limit: int) -> str:
-    return f"You have {images} of {limit} pictures waiting."
+    return f"Of your pictures, {images} are waiting or being drawn; {limit} is the most."
 
 
 # ── /preferences ──
@@ -100,7 +105,12 @@ NO_SUCH_LINK = "This is no link to one of my pictures: copy it with “Copy Mess
 def parse_link(text: str) -> tuple[int | None, int, int] | None:
     """Server (None: a direct message), channel and message of a link; None: it is none."""
     match = _LINK.fullmatch(text.strip())
-    return None if match is None else (int(match[1]) if match[1] else None, int(match[2]), int(match[3]))
+    if match is None:
+        return None
+    server, channel, message = (None if group is None else int(group) for group in match.groups())
+    if channel is None or message is None or max(server or 0, channel, message) > _LARGEST_ID:
+        return None
+    return server, channel, message
 
 
 def report_for_operator(report: Report) -> str:

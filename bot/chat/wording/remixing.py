@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from bot.chat.wording.job import jump_link
-from bot.chat.wording.text import MESSAGE_LIMIT, escaped
+from bot.chat.wording.text import MESSAGE_LIMIT
 from generation import limits
 from generation.limits import scheduler_label
 from generation.recipe import to_parameters
@@ -49,7 +49,8 @@ STRENGTH_HINT: Final = "How much of the picture is drawn anew, {:g} to {:g}".for
 
 
 def not_a_number(name: str, typed: str, low: float, high: float) -> str:
-    return f"{name} must be a number from {low:g} to {high:g}, not {escaped(shown(typed))}."
+    """Not escaped yet."""
+    return f"{name} must be a number from {low:g} to {high:g}, not {shown(typed)}."
 
 
 def picture_number(index: int) -> str:
@@ -57,7 +58,8 @@ def picture_number(index: int) -> str:
 
 
 def said_twice(name: str, in_form: str, flag: str, in_flag: str) -> str:
-    return f"{name} is {escaped(in_form)} in its field and {escaped(in_flag)} after {flag}: keep one of the two."
+    """Not escaped yet."""
+    return f"{name} is {in_form} in its field and {in_flag} after {flag}: keep one of the two."
 
 
 NEGATIVE_TWICE: Final = "The negative prompt is in its field and after --no: keep one of the two."

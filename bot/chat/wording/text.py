@@ -56,7 +56,7 @@ def shown_prompt(prompt: str | list[str], length: int = SHOWN_PROMPT) -> str:
     plain = prompt if isinstance(prompt, str) else " · ".join(prompt)
     cut = min(len(plain), length)
     while len(text := escaped(shortened(plain, cut))) > length:
-        cut -= max(1, len(text) - length)
+        cut -= max(1, (len(text) - length) // 2)  # escaping makes at most two characters of one
     return text or "(no words, only a picture)"
 
 

@@ -30,7 +30,7 @@ function ask(title, content, { action, submit, danger = false, focus = null }) {
   dialog.addEventListener("close", () => {
     const inside = dialog.contains(document.activeElement) || document.activeElement === document.body;
     dialog.remove();
-    if (inside) (opener?.isConnected ? opener : byId("composer-input")).focus({ preventScroll: true });
+    if (inside) (opener?.isConnected ? opener : byId("composer-input"))?.focus({ preventScroll: true });
   });
   document.body.append(dialog);
   dialog.showModal();

@@ -80,7 +80,7 @@ export class Log {
 
   /** Nothing is shown, as behind the age gate. */
   clear() {
-    if (this.list.contains(document.activeElement)) byId("composer-input").focus({ preventScroll: true });
+    if (this.list.contains(document.activeElement)) byId("composer-input")?.focus({ preventScroll: true });
     this.toolbar.leave();
     this.#views.clear();
     this.#settling.forEach(clearTimeout);
@@ -136,7 +136,7 @@ export class Log {
     this.#replies(id, (reply) => { reply.message.referenced_message = null; });
     if (!view) return;
     const next = this.roving.beside(view.node, 1);
-    if (view.node.contains(document.activeElement)) (next ?? this.roving.beside(view.node, -1) ?? byId("composer-input")).focus();
+    if (view.node.contains(document.activeElement)) (next ?? this.roving.beside(view.node, -1) ?? byId("composer-input"))?.focus();
     if (view.node.contains(this.toolbar.node)) this.toolbar.leave();
     if (view.node.previousElementSibling?.matches(".day")) view.node.previousElementSibling.remove();
     view.node.remove();

@@ -195,7 +195,7 @@ function showPlace() {
     showGate(byId("gate"), channel, {
       enter: () => {
         showPlace();
-        byId("composer-input").focus();
+        byId("composer-input")?.focus();
       },
       leave: () => store.open(store.channels.find((one) => !store.restricted(one)) ?? store.dms[0]),
     });

@@ -533,3 +533,16 @@ async def test_whoever_presses_is_charged(world: World, action: str) -> None:
     answer = said(await press(world, action, job, None if action == "again" else 0, by=world.bob))
     assert "already have 20 pictures waiting" in answer
     await world.until(lambda: world.worker.current is not None)
+
+
+async def test_under_the_one_picture_that_history_shows_vary_makes_one(world: World) -> None:
+    job = await drawn(world, count=3)
+    page = (await world.alice.slash(world.channel, "history")).response
+    assert page is not None
+    shown = (await world.alice.select(page, [f"{job.id}:1"])).response
+    assert shown is not None
+    await world.alice.click(shown, custom_id=f"atelier:vary:{job.id}:1")
+    varied, draw = await asked(world)
+    assert draw.request.count == 1
+    assert varied.origin is not None
+    assert varied.origin.index == 1

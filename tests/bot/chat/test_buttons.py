@@ -68,6 +68,19 @@ async def test_a_moderator_may_stop_it(world: World) -> None:
     await world.until(lambda: "Stopped." in world.message.content)
 
 
+async def test_who_moderates_another_channel_may_not_stop_it(world: World) -> None:
+    guild = world.env.guild
+    carol = guild.add_member(world.env.create_user("carol"))
+    rights = discord.PermissionOverwrite(manage_messages=True)
+    hers = guild.create_text_channel("carols", overwrites={carol: rights})
+    await world.alice.slash(world.channel, "imagine", prompt="a red apple")
+    await world.drawing()
+    result = await carol.slash(hers, "cancel", job=world.job_id())
+    assert result.response is not None
+    assert result.response.content.startswith("Only the person who asked for this picture")
+    assert (await world.job()).state is JobState.RUNNING
+
+
 async def test_too_late_to_stop(world: World) -> None:
     await world.alice.slash(world.channel, "imagine", prompt="a red apple")
     await world.drawing()

@@ -10,6 +10,8 @@ import discord
 import pytest
 
 from bot.chat.buttons import end_controls, parse_custom_id, result_controls
+from bot.chat.cards import Card
+from bot.chat.rendering import Venue, render_end
 from bot.job import JobKind, JobState
 
 if TYPE_CHECKING:
@@ -93,6 +95,21 @@ async def test_what_no_model_drew(pictures: Callable[..., tuple[Job, list[JobIma
     ]
     assert rows(end_controls(job)) == [["Delete delete:JOB"]]
     assert rows(end_controls(pictures(1)[0])) == [["Again again:JOB", "Delete delete:JOB"]]
+
+
+async def test_a_lost_file_names_only_buttons_that_there_are(
+    pictures: Callable[..., tuple[Job, list[JobImage]]],
+) -> None:
+    """The fixture's pictures have no files."""
+    venue = Venue(file_limit=10_000, age_restricted=False, nsfw_threshold=0.7)
+    for kind, button in ((JobKind.VARY, "“Again” for a new one"), (JobKind.RESAMPLE, "“Upscale” under the smaller")):
+        job, images = pictures(1, kind)
+        card = Card(job)
+        card.ended(job, images, None)
+        rendered = await render_end(card, venue)
+        assert button in rendered.content
+        labels = [label for row in rows(rendered.view) for label in row]
+        assert any(label.startswith("Again") for label in labels) == (kind is JobKind.VARY)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from bot.chat.answers import acknowledge_later
 from bot.errors import NotFound, NotYours
 from bot.job import JobState
+from tests.bot.chat.pressing import later
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -53,7 +54,7 @@ async def test_the_owner_is_asked_once_and_then_all_is_gone(world: World) -> Non
     assert asked.ephemeral
     assert asked.response is not None
     assert asked.response.content == (
-        "Delete this picture for good? Its message goes too, and nobody can bring it back."
+        "Delete this picture for good? It goes from the chat too, and nobody can bring it back."
     )
     (row,) = asked.response.components
     (button,) = row["components"]
@@ -86,7 +87,7 @@ async def test_a_job_of_several_pictures_goes_as_a_whole(world: World) -> None:
     job_id = await done(world, count=4)
     asked = await world.alice.click(world.message, custom_id=f"atelier:delete:{job_id}:0")
     assert asked.response is not None
-    assert asked.response.content.startswith("Delete all 4 pictures for good? Their message goes too")
+    assert asked.response.content.startswith("Delete all 4 pictures for good? They go from the chat too")
     await world.alice.click(asked.response, custom_id=f"atelier:erase:{job_id}")
     await gone(world, job_id)
 
@@ -124,12 +125,13 @@ async def test_who_lost_the_permission_meanwhile_may_not(world: World) -> None:
     assert (await world.studio.job(job_id)).state is JobState.DELIVERED
 
 
-async def test_the_buttons_work_after_a_restart_and_two_days_later(world: World) -> None:
+async def test_the_buttons_work_after_a_restart_and_two_days_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job_id = await done(world)
     message = world.message
     await world.restart()
-    for _ in range(12):
-        await world.env.advance_time(4 * 3600)
+    await later(world, monkeypatch, hours=48)
     asked = await world.alice.click(message, custom_id=f"atelier:delete:{job_id}:0")
     assert asked.response is not None
     await world.restart()

@@ -118,6 +118,14 @@ async def test_a_final_goes_first_and_at_once(desk: Desk) -> None:
     assert desk.done == [(0, "other"), (0.5, "final"), (PREVIEW_SECONDS, "third")]
 
 
+async def test_previews_of_other_jobs_do_not_wait_for_a_final_that_waits_for_its_next_try(desk: Desk) -> None:
+    desk.scheduler.final("job", desk.edit("final", *[http_error(503)] * 4))  # tried at 0, 0.5, 1.5, 3.5 and 7.5 s
+    await desk.clock.advance(4)
+    desk.scheduler.preview("other", desk.edit("preview"))
+    await desk.clock.advance(10)
+    assert desk.done[-2:] == [(4, "preview"), (7.5, "final")]
+
+
 async def test_no_preview_comes_after_a_final_of_the_same_job(desk: Desk) -> None:
     desk.scheduler.final("job", desk.edit("final", aiohttp.ClientConnectionError()))
     await desk.clock.advance(0.1)

@@ -106,7 +106,7 @@ async def test_what_waits_and_what_is_drawn_is_stopped(world: World) -> None:
     waiting = await ask(world, world.alice, "two")
     last = await ask(world, world.bob, "three")
     text = await forget(world, world.alice)
-    assert "Removed: 0 pictures, 2 requests that waited or was being drawn" in text
+    assert "Removed: 0 pictures, 2 requests waiting or being drawn" in text
     await world.until(lambda: world.worker.current is not None and world.worker.current.job == last, "bob's turn")
     await world.until(lambda: not folders(world) & {running, waiting}, "files stay")
     await finish(world, last)

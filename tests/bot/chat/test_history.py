@@ -13,6 +13,7 @@ from simcord.backend import serializers
 from bot.job import Job, JobImage, JobKind, JobState, new_job_id
 from generation.recipe import Recipe, save_png
 from generation.request import ImageRequest
+from tests.bot.chat.pressing import later
 
 if TYPE_CHECKING:
     from conftest import World
@@ -157,18 +158,18 @@ async def test_a_page_has_five(world: World, count: int, first: str, older: bool
     assert len(page.attachments) == 5
 
 
-async def test_through_500_pictures_and_back(world: World) -> None:
-    await put(world, 500)
+async def test_through_60_pictures_and_back(world: World) -> None:
+    await put(world, 60)
     page = await history(world)
-    for expected in ("6–10 of 500", "11–15 of 500"):
+    for expected in ("6–10 of 60", "11–15 of 60"):
         await turn(world, page, "older")
         assert page.content == f"Your pictures, newest first: {expected}"
-    assert listed(page) == [f"**{n}.** number {500 - n}" for n in range(11, 16)]
+    assert listed(page) == [f"**{n}.** number {60 - n}" for n in range(11, 16)]
     assert len(page.attachments) == 5  # those of the page before are gone
     await turn(world, page, "newer")
-    assert page.content == "Your pictures, newest first: 6–10 of 500"
+    assert page.content == "Your pictures, newest first: 6–10 of 60"
     await turn(world, page, "newer")
-    assert page.content == "Your pictures, newest first: 1–5 of 500"
+    assert page.content == "Your pictures, newest first: 1–5 of 60"
     assert pressable(page, "newer") is None
 
 
@@ -180,12 +181,11 @@ async def test_the_last_page_of_six(world: World) -> None:
     assert pressable(page, "older") is None
 
 
-async def test_pages_turn_after_a_restart_and_two_days_later(world: World) -> None:
+async def test_pages_turn_after_a_restart_and_two_days_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await put(world, 12)
     page = await history(world)
     await world.restart()
-    for _ in range(12):
-        await world.env.advance_time(4 * 3600)
+    await later(world, monkeypatch, hours=48)
     await turn(world, page, "older")
     assert page.content == "Your pictures, newest first: 6–10 of 12"
     job_id = (await world.studio.history.page(world.alice.id, limit=1)).pictures[0].job.id

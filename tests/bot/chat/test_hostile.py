@@ -166,6 +166,7 @@ def job_of(prompt: str, kind: JobKind = JobKind.IMAGINE) -> Job:
 def image_of(text: str) -> JobImage:
     recipe = Recipe(
         prompt=text,
+        negative_prompt=text,
         guidance_scale=7.5,
         num_inference_steps=4,
         seed=7,

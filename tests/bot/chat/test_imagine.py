@@ -200,6 +200,7 @@ def unlimited(world: World) -> None:
         ({"prompt": "é" * 6000}, ["prompt", "6,000", "2,000"]),
         ({"prompt": "  \n "}, ["prompt"]),
         ({"size": "big"}, ["size", "“big”", "512x768"]),
+        ({"size": "very_big"}, ["size", "“very\\_big”"]),
         ({"size": "99999x8"}, ["size (width)", "99999", "64 to 2048"]),
         ({"size": "2048x2048"}, ["size", "2048×2048", "1,048,576 pixels"]),
     ],
@@ -423,3 +424,19 @@ async def test_what_contradicts_itself_is_one_sentence(
     assert result.response.content.replace("\\", "").startswith(said)  # escapes that Discord doesn't show
     assert "\n" not in result.response.content
     assert world.studio.status().queued == world.studio.status().running == 0
+
+
+async def test_the_negative_prompt_is_shown_under_the_pictures(world: World) -> None:
+    await world.alice.slash(world.channel, "imagine", prompt="a fox", negative_prompt="snow, *trees*")
+    await world.drawing()
+    world.worker.finish()
+    await world.wait_for_state(JobState.DELIVERED)
+    assert r"-# without: snow, \*trees\*" in world.message.content.split("\n")
+
+
+async def test_a_negative_prompt_that_had_no_effect_is_not_shown(world: World) -> None:
+    await world.alice.slash(world.channel, "imagine", prompt="a fox", negative_prompt="snow", guidance=1.0)
+    await world.drawing()
+    world.worker.finish()
+    await world.wait_for_state(JobState.DELIVERED)
+    assert "without" not in world.message.content

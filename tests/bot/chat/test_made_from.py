@@ -98,12 +98,6 @@ async def test_what_was_deleted_is_not_linked(world: World) -> None:
     assert world.texts()[-1].splitlines()[-1] == "-# variation of an earlier picture"
 
 
-async def test_nor_is_what_was_deleted_before_it_was_asked_for(world: World) -> None:
-    origin = Origin("1m83pg1anb3s16swk", 0, world.env.guild.id, world.channel.id, 77)
-    text = await deliver(world, JobKind.VARY, origin)
-    assert text.splitlines()[-1] == "-# variation of an earlier picture"
-
-
 @pytest.mark.parametrize("guild_id", [None, 12345])
 async def test_nothing_leads_to_where_others_may_not_go(world: World, guild_id: int | None) -> None:
     """Direct messages, or another server."""

@@ -158,8 +158,8 @@ async def test_the_queue_says_how_much_of_the_limit_is_used(world: World) -> Non
     await world.drawing()
     await world.alice.slash(world.channel, "imagine", prompt="b", count=4)
     await world.bob.slash(world.channel, "imagine", prompt="c", count=4)
-    assert await own_limit(world) == "-# You have 6 of 20 pictures waiting."
-    assert "pictures waiting" not in await said(
+    assert await own_limit(world) == "-# Of your pictures, 6 are waiting or being drawn; 20 is the most."
+    assert "Of your pictures" not in await said(
         world, world.env.guild.add_member(world.env.create_user("dora")), "queue"
     )
 
@@ -169,7 +169,7 @@ async def test_the_limit_is_given_back(world: World, end: str) -> None:
     for prompt in "abcde":
         await world.alice.slash(world.channel, "imagine", prompt=prompt, count=4)
     await world.drawing()
-    assert await own_limit(world) == "-# You have 20 of 20 pictures waiting."
+    assert await own_limit(world) == "-# Of your pictures, 20 are waiting or being drawn; 20 is the most."
     assert (await said(world, world.alice, "imagine", prompt="f")).startswith("You already have 20 pictures waiting")
     assert world.worker.current is not None
     job_id = world.worker.current.job
@@ -180,5 +180,5 @@ async def test_the_limit_is_given_back(world: World, end: str) -> None:
     else:
         await world.studio.cancel(job_id, by=world.alice.id)
     await world.until(lambda: world.worker.current is not None and world.worker.current.job != job_id)
-    assert await own_limit(world) == "-# You have 16 of 20 pictures waiting."
+    assert await own_limit(world) == "-# Of your pictures, 16 are waiting or being drawn; 20 is the most."
     assert (await said(world, world.alice, "imagine", prompt="g", count=4)).startswith("Your 4 pictures are")

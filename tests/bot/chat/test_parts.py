@@ -133,3 +133,18 @@ async def test_what_was_shown_stays_though_the_rest_cannot_be(world: World, erro
     await world.wait_for_state(JobState.DELIVERED, job_id)
     assert shown(world.message) == names(job_id, 1, 2, 3, 4)
     assert all(image.path.is_file() for image in await world.studio.images(job_id))
+
+
+async def test_a_message_that_is_sent_while_its_job_is_deleted_goes_too(world: World) -> None:
+    job_id = await ask_for_eight(world)
+    world.env.inject_error("POST", SENDS, status=503, times=2)
+    world.worker.finish()
+    await world.until(lambda: world.message.attachments)
+    asked = await world.alice.click(world.message, custom_id=f"atelier:delete:{job_id}:0")
+    assert asked.response is not None
+    await world.alice.click(asked.response, custom_id=f"atelier:erase:{job_id}")
+    await world.settled()
+    await world.env.advance_time(30)
+    await world.until(lambda: f"{job_id}:1" in str([r.json for r in world.env.http_requests]))
+    await world.settled()
+    assert world.messages() == []

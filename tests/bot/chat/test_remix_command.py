@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 from PIL import Image
+from simcord.backend.serializers import channel_payload
 
 from bot.job import JobKind, Origin
 
@@ -92,6 +93,42 @@ async def test_a_forwarded_picture(world: World) -> None:
     assert colour_of((await request_drawn(world)).init_image) == (0, 0, 128)
 
 
+async def test_a_forwarded_picture_of_ours_shows_its_recipe(world: World) -> None:
+    """The job is of another channel: who sees the forwarded message may use it all the same."""
+    apple = await picture(world, negative_prompt="blur", guidance=3, count=2)
+    world.channel = world.env.guild.create_text_channel("lounge")
+    forwarded = await world.alice.forward(apple, world.channel)
+    form = await opened(world, world.bob, forwarded)
+    values = {label["component"]["custom_id"]: label["component"].get("value") for label in form.modal["components"]}  # pyright: ignore[reportOptionalSubscript]
+    assert values == {
+        "picture": None,
+        "prompt": "a red apple",
+        "negative prompt": "blur",
+        "guidance": "3",
+        "strength": "0.6",
+    }
+    await world.bob.submit_modal(form, {"prompt": "a green apple", "negative prompt": "fog", "picture": ["1"]})
+    request = await request_drawn(world)
+    assert (request.prompt, request.negative_prompt, request.guidance_scale) == ("a green apple", "fog", 3)
+    job = await world.studio.job(world.worker.current.job)  # pyright: ignore[reportOptionalMemberAccess]
+    assert not job.foreign_start
+    assert job.origin is not None
+    assert (job.origin.message_id, job.origin.index) == (apple.id, 1)
+
+
+async def test_what_is_withheld_here_is_not_reached_by_forwarding_it(world: World) -> None:
+    """From an age-restricted channel, which simcord does not know: the gateway's event says it."""
+    backend = world.env.backend
+    payload = dict(channel_payload(backend, backend.get_channel(world.channel.id)))
+    backend.emit("CHANNEL_UPDATE", {**payload, "nsfw": True})
+    world.worker.nsfw = 0.9
+    hidden = await picture(world)
+    assert (await opened(world, world.bob, hidden)).modal is not None
+    world.channel = world.env.guild.create_text_channel("lounge")
+    forwarded = await world.alice.forward(hidden, world.channel)
+    assert "no picture" in await refused(world, world.bob, forwarded)
+
+
 async def test_a_message_without_a_picture_is_one_sentence(world: World) -> None:
     words = await world.alice.send(world.channel, "hello")
     text = await world.alice.send(world.channel, "notes", attachments=[("notes.txt", b"hello")])
@@ -115,6 +152,16 @@ async def test_a_switch_that_is_turned_while_the_form_is_open_counts(world: Worl
     form = await opened(world, world.bob, apple)
     await world.studio.guilds.set_remix_others(world.env.guild.id, False)
     result = await world.bob.submit_modal(form, {"prompt": "a green apple"})
+    assert result.response is not None
+    assert result.response.content.startswith("In this server only the person who made")
+    assert world.studio.status().running == 0
+
+
+async def test_it_counts_for_somebodys_own_picture_too(world: World) -> None:
+    photo = await world.alice.send(world.channel, "my cat", attachments=[("cat.png", png())])
+    form = await opened(world, world.bob, photo)
+    await world.studio.guilds.set_remix_others(world.env.guild.id, False)
+    result = await world.bob.submit_modal(form, {"prompt": "a knitted cat"})
     assert result.response is not None
     assert result.response.content.startswith("In this server only the person who made")
     assert world.studio.status().running == 0

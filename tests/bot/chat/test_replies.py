@@ -649,6 +649,22 @@ async def test_a_picture_that_was_withheld_is_no_picture(world: World) -> None:
     assert nothing_asked(world)
 
 
+async def test_a_withheld_picture_is_not_reached_by_forwarding_it(world: World) -> None:
+    """The forwarded message shows no files, as one does whose files Discord hides."""
+    world.worker.nsfw = 0.9
+    await world.alice.slash(world.channel, "imagine", prompt="a red apple")
+    await world.drawing()
+    world.worker.finish()
+    await world.until(lambda: "not shown" in world.message.content)
+    await world.settled()
+    hidden = world.message
+    world.channel = world.env.guild.create_text_channel("lounge")
+    forwarded = await world.alice.forward(hidden, world.channel)
+    (refusal,) = await reply(world, world.bob, f"{me(world)} green", forwarded)
+    assert refusal.content == "That message has no picture that I could start from."
+    assert nothing_asked(world)
+
+
 async def test_hostile_text_pings_nobody_and_breaks_nothing(world: World) -> None:
     apple = await picture(world)
     text = f"{me(world)} @everyone **x** <@{world.alice.id}> ||y|| \u202e\u0000 [a](https://evil.example) ```z``` <b>"

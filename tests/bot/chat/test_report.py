@@ -215,3 +215,9 @@ def test_a_long_hostile_reason_fits_and_pings_nobody(now: object) -> None:
     assert "@everyone" not in text
     assert "\u202e" not in text
     assert "https://discord.com/channels/@me/2/3" in text
+
+
+@pytest.mark.parametrize("ids", ["1/2/99999999999999999999", "1/9223372036854775808/3", "9223372036854775808/2/3"])
+def test_ids_that_nothing_can_have_are_no_link(ids: str) -> None:
+    assert parse_link(f"https://discord.com/channels/{ids}") is None
+    assert parse_link("https://discord.com/channels/@me/2/9223372036854775807") == (None, 2, 2**63 - 1)

@@ -10,6 +10,7 @@ import pytest
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
+from bot.chat.requests import basis_of_any
 from bot.chat.sources import Header, basis_of_file, header_of
 from bot.worker.fake import FAKE_MODEL
 from generation.recipe import Recipe, save_png
@@ -103,6 +104,12 @@ def test_the_nearest_of_the_sizes_that_are_offered(size: tuple[int, int], wanted
 def test_without_a_model_or_a_size_nothing_is_said_about_it() -> None:
     assert basis_of_file(Header((90, 60)), None).size is None
     assert basis_of_file(Header(), model()).size is None
+
+
+@pytest.mark.parametrize(("said", "asked"), [(0.0, 1), (1.0, 1), (5.5, 5.5), (99.0, 30)])
+def test_what_a_models_own_file_says_of_guidance_can_be_asked_for(said: float, asked: float) -> None:
+    """Fast models are made for no guidance, which their files write as 0 or 1. Here it is 1 to 30."""
+    assert basis_of_any(ModelDefaults(guidance_scale=said)).guidance_scale == asked
 
 
 def test_numbers_belong_to_the_model_that_they_were_chosen_for() -> None:

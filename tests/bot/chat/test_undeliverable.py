@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from conftest import World
 
 EDITS = "/channels/*/messages/*"
+SENDS = "/channels/*/messages"
 
 
 def lines_about(caplog: pytest.LogCaptureFixture, job_id: str) -> list[str]:
@@ -33,6 +34,8 @@ async def ask(world: World) -> str:
         (403, 50013, "I may not write in its channel any more"),
         (404, 10003, "its channel was deleted"),
         (404, 10008, "its message was deleted"),
+        (403, 50007, "you accept no direct messages from me"),
+        (403, 20009, "Discord refused it (403, code 20009)"),
         (403, 40333, "Discord refused it (403, code 40333)"),
     ],
 )
@@ -107,3 +110,46 @@ async def test_a_reply_in_a_channel_that_cannot_be_answered_ends_its_job(world: 
     assert await world.bot.delivery.publish(submitted.job, submitted.place, None) is False
     job = await world.wait_for_state(JobState.FAILED, submitted.job.id)
     assert job.error == "It could not be posted: I may not write in its channel any more."
+
+
+async def test_a_first_message_that_can_never_be_sent_ends_the_job(world: World, errors_expected: None) -> None:
+    """No place is left to say so; and what fails today fails in ten minutes, too."""
+    job_id = await ask(world)
+    world.env.inject_error("PATCH", EDITS, status=503, times=None)
+    world.worker.finish()
+    await world.wait_for_state(JobState.DONE, job_id)
+
+    def forget() -> None:
+        world.env.backend.faults.clear()
+        world.env.backend.delete_message(world.channel.id, world.message.id)
+        world.env.inject_error("POST", SENDS, status=400, code=50035, times=None)
+        world.sql("UPDATE jobs SET message_id = NULL")
+
+    await world.restart(meanwhile=forget)
+    job = await world.wait_for_state(JobState.FAILED, job_id)
+    assert job.error is not None
+    assert job.error.startswith("Something went wrong on my side")
+    sent = world.calls("POST", r"/channels/\d+/messages$")
+    await world.restart()
+    await world.env.advance_time(1300)
+    assert world.calls("POST", r"/channels/\d+/messages$") == sent
+
+
+async def test_who_accepts_no_direct_messages_is_answered_where_they_asked(world: World) -> None:
+    world.env.inject_error("POST", SENDS, status=403, code=50007, times=None)
+    await world.alice.slash(world.channel, "imagine", prompt="a red apple")
+    await world.drawing()
+    world.worker.finish()
+    await world.until(lambda: any(message.attachments for message in world.messages()))
+    assert world.calls("POST", r"/channels/\d+/messages$") == 1
+
+
+async def test_a_follow_up_that_fails_in_passing_is_tried_again(world: World) -> None:
+    world.env.inject_error("POST", SENDS, status=403, code=50013, times=None)
+    world.env.inject_error("POST", "/webhooks/*", status=503, times=2)
+    await world.alice.slash(world.channel, "imagine", prompt="a red apple")
+    await world.env.advance_time(5)
+    await world.drawing()
+    world.worker.finish()
+    await world.until(lambda: any(message.attachments for message in world.messages()))
+    assert len(world.messages()) == 1

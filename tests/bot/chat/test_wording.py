@@ -36,6 +36,14 @@ def test_no_member_text_mentions_anybody_or_breaks_the_line(typed: str) -> None:
     assert re.search(r"@(everyone|here)|<@|(?<!\\)[*_`~|]", shown.replace("\\\\", "")) is None
 
 
+@pytest.mark.parametrize("length", [60, 600])
+@pytest.mark.parametrize("letter", ["*", "a"])
+def test_a_shown_prompt_shows_what_there_is_room_for(letter: str, length: int) -> None:
+    text = wording.shown_prompt(letter * 2000, length)
+    assert length - 2 <= len(text) <= length
+    assert text.endswith("…")
+
+
 @settings(deadline=None)
 @given(st.text(min_size=1, max_size=3000), st.integers(20, 600))
 def test_a_shown_prompt_keeps_to_its_length(prompt: str, length: int) -> None:

@@ -136,9 +136,11 @@ async def test_another_member_does_not_see_private_answers(page: Page) -> None:
 async def test_an_answer_that_comes_while_the_list_is_fetched_stays(page: Page) -> None:
     """The page opens; somebody is quick; the list, asked for before the answer, arrives after it."""
 
+    answered = asyncio.Event()
+
     async def late(route: Route) -> None:
         response = await route.fetch()
-        await asyncio.sleep(1.5)
+        await answered.wait()
         await route.fulfill(response=response)
 
     await page.route(re.compile(r"/messages\?user="), late)
@@ -147,7 +149,8 @@ async def test_an_answer_that_comes_while_the_list_is_fetched_stays(page: Page) 
     await box(page).fill("/cancel k1")
     await box(page).press("Enter")
     await expect(log(page).get_by_text("Cancelled k1.")).to_be_visible()
-    await asyncio.sleep(2)
+    answered.set()
+    await expect(log(page)).to_have_accessible_name("Messages in #studio")  # the list is there
     await expect(log(page).get_by_text("Cancelled k1.")).to_be_visible()
 
 

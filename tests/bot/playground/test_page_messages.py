@@ -184,6 +184,7 @@ async def test_message_commands_by_pointer_touch_and_keyboard(page: Page, town: 
     await page.keyboard.press("Enter")
     await expect(messages(page).last).to_contain_text("by keyboard 0")
     phone = await town.open(room, size=(390, 800), has_touch=True, is_mobile=True)
+    await expect(log(phone)).to_have_accessible_name("Messages in #studio")  # loaded: no message is made anew
     await town.client.say(room, "by touch")
     last = messages(phone).last
     await expect(last).to_contain_text("by touch")

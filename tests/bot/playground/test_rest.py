@@ -105,3 +105,31 @@ async def test_a_reply_to_a_message_that_is_not_there(api: Api, studio: str) -> 
     there = {**tolerant, "message_id": sent["id"]}
     _, reply, _ = await api("POST", path, json={"content": "y", "message_reference": there})
     assert (reply["type"], reply["message_reference"]["message_id"]) == (19, sent["id"])
+
+
+async def test_files_need_the_permission_to_attach_them(api: Api, playground: PlaygroundClient, studio: str) -> None:
+    """ATTACH_FILES: "Allows for uploading images and files"; in a new message as in an edited one."""
+    path = f"/channels/{studio}/messages"
+    _, sent, _ = await api("POST", path, json={"content": "x"})
+    await playground.call("POST", f"/channels/{studio}/permissions", json={"deny": ["attach_files"]})
+    for method, where in (("POST", path), ("PATCH", f"{path}/{sent['id']}")):
+        status, answer, _ = await api(method, where, data=form({"content": "y"}, b"one"))
+        assert (status, answer["code"]) == (403, 50013)
+        status, _, _ = await api(method, where, json={"content": "without"})
+        assert status == 200
+    assert [m["attachments"] for m in await playground.messages(studio)] == [[], []]
+
+
+async def test_replies_need_the_permission_to_read_the_history(
+    api: Api, playground: PlaygroundClient, studio: str
+) -> None:
+    """Message references: a reply "requires the READ_MESSAGE_HISTORY permission"; 160002 "Cannot reply without
+    permission to read message history"."""
+    path = f"/channels/{studio}/messages"
+    _, sent, _ = await api("POST", path, json={"content": "x"})
+    await playground.call("POST", f"/channels/{studio}/permissions", json={"deny": ["read_message_history"]})
+    reference = {"message_id": sent["id"], "channel_id": studio, "fail_if_not_exists": False}
+    _, answer, _ = await api("POST", path, json={"content": "y", "message_reference": reference})
+    assert answer["code"] == 160002
+    status, _, _ = await api("POST", path, json={"content": "y"})
+    assert status == 200

@@ -41,3 +41,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataFolderUnusable, match="ATELIER_DATA_DIR"):
         DataFolderLock(tmp_path / "file" / "data").__enter__()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")
+def test_nobody_else_on_the_machine_can_look_into_a_new_folder(tmp_path: Path) -> None:
+    with DataFolderLock(tmp_path / "data"):
+        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700

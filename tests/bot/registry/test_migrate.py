@@ -114,9 +114,31 @@ def test_a_job_of_before_with_a_start_image_began_with_somebodys_own(tmp_path: P
         connection.execute("UPDATE jobs SET interaction_id = NULL")  # unique, where it is known
         connection.execute(ROWS[FIRST][1].replace("'a'", "'b'").replace('"seed":1', '"seed":1,"init_image":"s.png"'))
         connection.commit()
+        connection.execute("UPDATE jobs SET request = '{' WHERE id = 'a'")  # the start of the bot copes with that
+        connection.commit()
     upgrade(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT id, foreign_start FROM jobs ORDER BY id").fetchall() == [("a", 0), ("b", 1)]
+
+
+def test_whose_picture_a_job_of_before_starts_from(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    upgrade(path, FIRST)
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in ROWS[FIRST]:
+            connection.execute(statement)
+        connection.execute("UPDATE jobs SET interaction_id = NULL")
+        connection.execute(ROWS[FIRST][1].replace("'a'", "'b'"))
+        connection.commit()
+    upgrade(path, "0002")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE jobs SET origin_job_id = 'a', origin_index = 0 WHERE id = 'b'")
+        connection.commit()
+        (owner,) = connection.execute("SELECT member_id FROM jobs WHERE id = 'a'").fetchone()
+    upgrade(path)
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT id, start_member_id FROM jobs ORDER BY id").fetchall()
+    assert rows == [("a", None), ("b", owner)]
 
 
 def test_a_batch_migration_does_not_delete_the_children(tmp_path: Path) -> None:

@@ -404,6 +404,7 @@ def enlarge(worker: Worker, size: tuple[int, int] | None = None, **values: Any) 
         worker.folder.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", size, "teal").save(worker.start)
     worker.draw(init_image=str(worker.start), resample=RECIPE, **values)
+    worker.run()
 
 
 @pytest.mark.parametrize(
@@ -431,6 +432,30 @@ def test_a_picture_becomes_twice_as_large_as_it_was_shown(
         assert picture.size == larger
         assert from_parameters(picture.text["parameters"]).width == 96  # type: ignore[attr-defined]
     assert not worker.loop.busy
+
+
+def test_pictures_to_be_enlarged_come_one_between_two_steps_of_the_others(model: Any, tmp_path: Path) -> None:
+    worker = Worker(model, tmp_path)
+    worker.folder.mkdir(parents=True)
+    Image.new("RGB", (64, 64), "teal").save(worker.start)
+    worker.draw()
+    worker.run(3)
+    before = worker.only(Progress)[-1].step
+    request = ImageRequest(prompt="x", seed=1, init_image=str(worker.start))
+    for job in ("a", "b", "c"):
+        worker.loop.take(Draw(job=job, attempt=1, request=request, output_dir=str(tmp_path / job), resample=RECIPE))
+    assert worker.only(Done) == []
+    worker.loop._last_beat = 0.0
+    worker.loop.beat()
+    assert worker.only(Heartbeat)[-1].jobs == ["j", "a", "b", "c"]
+    worker.run(1)
+    assert [done.job for done in worker.only(Done)] == ["a"]
+    assert worker.only(Progress)[-1].step == before + 1
+    worker.loop.take(Cancel(job="b"))
+    assert [cancelled.job for cancelled in worker.only(Cancelled)] == ["b"]
+    worker.run(1)
+    assert [done.job for done in worker.only(Done)] == ["a", "c"]
+    assert worker.only(Progress)[-1].step == before + 2
 
 
 def test_what_is_enlarged_is_drawn_again_where_it_is_gone(model: Any, tmp_path: Path) -> None:
