@@ -17,7 +17,7 @@ playground: $(STAMP)
 	$(BIN)/atelier playground
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "not soak" -n 4 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -78,7 +78,8 @@ class House:
 
     async def open(self, **settings: str) -> None:
         """Start everything; `settings` are environment variables of the bot."""
-        self._settings = settings
+        # No health port, unless a test asks for one: several houses stand side by side.
+        self._settings = {"ATELIER_HEALTH_PORT": "0", **settings}
         await self.server.start()
         word, _, self.url = (await self.server.line()).partition(" ")
         assert word == "listening", self.server.log.read_text()

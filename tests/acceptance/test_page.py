@@ -8,12 +8,11 @@ from PIL import Image
 
 from tests.acceptance.browser import LAPTOP, PHONE, Visitor, expect
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.parametrize("visitor", [LAPTOP, PHONE], indirect=True, ids=["laptop", "phone"]),
-]
+pytestmark = pytest.mark.browser
+on_both = pytest.mark.parametrize("visitor", [LAPTOP, PHONE], indirect=True, ids=["laptop", "phone"])
 
 
+@on_both
 async def test_a_typed_line_becomes_a_picture(visitor: Visitor) -> None:
     message = await visitor.drawn(visitor.send("/imagine prompt: a red apple on a white background seed: 7"))
     red, green, blue = await visitor.colour(message.get_by_role("img", name="a red apple"))
@@ -22,6 +21,7 @@ async def test_a_typed_line_becomes_a_picture(visitor: Visitor) -> None:
     await visitor.keep("apple")
 
 
+@on_both
 async def test_options_count_and_start_image(visitor: Visitor, tmp_path: Path) -> None:
     start, page = tmp_path / "start.png", visitor.page
     Image.new("RGB", (96, 96), (40, 90, 220)).save(start)
