@@ -17,7 +17,7 @@ playground: $(STAMP)
 	$(BIN)/atelier playground
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not soak" -n 4 --dist worksteal
+	$(BIN)/python -m pytest -m "not soak" -n 3 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -32,7 +32,7 @@ bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
 
 soak: $(STAMP)
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak -s
 
 # The pictures in tests/acceptance/screenshots, the README's among them.
 screenshots: $(STAMP)

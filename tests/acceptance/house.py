@@ -75,6 +75,7 @@ class House:
         self.url = ""
         self.http: aiohttp.ClientSession
         self.state: dict[str, Any] = {}
+        self.room = "studio"
 
     async def open(self, **settings: str) -> None:
         """Start everything; `settings` are environment variables of the bot."""
@@ -138,8 +139,16 @@ class House:
         """The bot's, as it stands in a message."""
         return f"<@{self.state['bot']['id']}>"
 
-    def channel(self, name: str = "studio") -> str:
-        return next(str(channel["id"]) for channel in self.state["channels"] if channel["name"] == name)
+    def channel(self, name: str | None = None) -> str:
+        """The id of a channel, by default of the one where the test is."""
+        wanted = name or self.room
+        return next(str(channel["id"]) for channel in self.state["channels"] if channel["name"] == wanted)
+
+    async def move(self, room: str) -> None:
+        """Go on in a new channel, where nothing was said yet."""
+        await self.post("channels", {"name": room})
+        self.state = await self.get("state")
+        self.room = room
 
     async def get(self, path: str, **query: str) -> Any:
         async with self.http.get(f"{self.url}/playground/api/{path}", params=query) as answer:
@@ -204,10 +213,10 @@ class House:
 
     # ── what can be seen ──
 
-    async def messages(self, user: int = 0, channel: str = "studio") -> list[dict[str, Any]]:
+    async def messages(self, user: int = 0, channel: str | None = None) -> list[dict[str, Any]]:
         return await self.get(f"channels/{self.channel(channel)}/messages", user=self.member(user), limit="100")
 
-    async def public(self, channel: str = "studio") -> list[dict[str, Any]]:
+    async def public(self, channel: str | None = None) -> list[dict[str, Any]]:
         """The channel's messages that everybody sees (flag 64 marks the others)."""
         return [message for message in await self.messages(channel=channel) if not message.get("flags", 0) & 64]
 

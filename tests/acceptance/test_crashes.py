@@ -4,6 +4,8 @@ import asyncio
 import signal
 import sqlite3
 
+import pytest
+
 from tests.acceptance.house import House, has_button
 
 
@@ -31,6 +33,7 @@ async def exactly_one_at_the_second_attempt(house: House) -> None:
     assert rows == [(2, "delivered")], "the first attempt was not in the middle of its image when it was ended"
 
 
+@pytest.mark.soak
 async def test_kill_the_worker_in_mid_image(house: House) -> None:
     await house.imagine("an owl", steps=150, count=2)
     await drawing(house)
@@ -54,6 +57,7 @@ async def test_kill_the_bot_in_mid_image_and_start_it_again(house: House) -> Non
     await exactly_one_at_the_second_attempt(house)
 
 
+@pytest.mark.soak
 async def test_stop_politely_in_mid_image_and_start_again(house: House) -> None:
     await house.imagine("an owl", steps=150, count=2)
     await drawing(house)

@@ -16,7 +16,20 @@ def picture(data: bytes) -> Image.Image:
     return image
 
 
-async def test_a_prompt_ends_in_a_picture_with_its_recipe(house: House) -> None:
+async def test_the_main_job(house: House, tmp_path: Path) -> None:
+    """Each part in a channel of its own, all in one house: starting a worker is what takes time."""
+    await a_prompt_ends_in_a_picture_with_its_recipe(house)
+    await house.move("second")
+    await negative_prompt_count_and_start_image(house, tmp_path)
+    await house.move("third")
+    await the_same_interaction_twice_is_one_job(house)
+    await house.move("fourth")
+    await cancel_stops_a_running_picture(house)
+    await house.move("fifth")
+    await queue_and_info_answer(house)
+
+
+async def a_prompt_ends_in_a_picture_with_its_recipe(house: House) -> None:
     answer = await house.imagine("a red apple on a white background", steps=4, seed=7, guidance=3)
     assert answer["state"] == "answered"
     assert answer["ephemeral"]
@@ -34,7 +47,7 @@ async def test_a_prompt_ends_in_a_picture_with_its_recipe(house: House) -> None:
     assert min(corner) > 200, "the bundled model was asked for a white background"
 
 
-async def test_negative_prompt_count_and_start_image(house: House, tmp_path: Path) -> None:
+async def negative_prompt_count_and_start_image(house: House, tmp_path: Path) -> None:
     start = tmp_path / "start.png"
     Image.new("RGB", (200, 120), (20, 60, 220)).save(start)
     await house.imagine("a fox", steps=3, count=4, negative_prompt="green background")
@@ -48,7 +61,7 @@ async def test_negative_prompt_count_and_start_image(house: House, tmp_path: Pat
     assert recipe.strength == 0.5
 
 
-async def test_the_same_interaction_twice_is_one_job(house: House) -> None:
+async def the_same_interaction_twice_is_one_job(house: House) -> None:
     answer = await house.imagine("a cat", steps=3)
     await house.post(f"interactions/{answer['id']}/redeliver", {})
     await house.imagine("a dog", steps=3)
@@ -58,7 +71,7 @@ async def test_the_same_interaction_twice_is_one_job(house: House) -> None:
     assert sum("a dog" in text for text in texts) == 1
 
 
-async def test_cancel_stops_a_running_picture(house: House) -> None:
+async def cancel_stops_a_running_picture(house: House) -> None:
     await house.imagine("a castle", steps=150, count=4)
     message = await running_message(house)
     await house.press(message, "stop")
@@ -72,7 +85,7 @@ async def test_cancel_stops_a_running_picture(house: House) -> None:
     assert "a house" in done["content"]
 
 
-async def test_queue_and_info_answer(house: House) -> None:
+async def queue_and_info_answer(house: House) -> None:
     await house.imagine("a rocket", steps=150, count=4)
     queue = await house.command("queue")
     info = await house.command("info")

@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import Any
 
 import aiohttp
+import pytest
 
 from tests.acceptance.house import PATIENCE, ROOT, House
 from tests.acceptance.test_crashes import drawing
@@ -94,6 +95,7 @@ async def test_a_polite_stop_in_mid_image_is_quick_and_without_complaints(house:
         assert trouble not in log
 
 
+@pytest.mark.soak
 async def test_a_second_signal_ends_it_at_once(house: House) -> None:
     await house.imagine("an owl", steps=150, count=2)
     await drawing(house)
