@@ -177,6 +177,11 @@ class Studio:
         if not await self._jobs.attach_pictures(job_id, indices, message_id):
             raise NotFound
 
+    async def attach_mention(self, job_id: str, message_id: int) -> None:
+        """The message that told its member of the end: it goes with the job. Raises NotFound, RegistryTrouble."""
+        if not await self._jobs.attach_mention(job_id, message_id):
+            raise NotFound
+
     async def cancel(self, job_id: str, *, by: int, may_manage: bool = False) -> CancelOutcome:
         """Ends a waiting job at once and a running one at its next step.
 

@@ -53,14 +53,14 @@ class Messages:
             return None
         return None
 
-    async def has_reply(self, job: Job, message_id: int) -> bool:
-        """Whether the bot has replied to the job's message since it ended. Raises Forbidden."""
+    async def reply_to(self, job: Job, message_id: int) -> discord.Message | None:
+        """With which the bot has answered the job's message since the job ended. Raises Forbidden."""
         me = self._client.user
         async for message in self._history(job, _sent_before_end(job)):
             reference = message.reference
             if me is not None and message.author.id == me.id and reference and reference.message_id == message_id:
-                return True
-        return False
+                return message
+        return None
 
     def _history(self, job: Job, after: int | None) -> AsyncIterator[discord.Message]:
         since = None if after is None else discord.Object(after)
@@ -98,9 +98,9 @@ class Messages:
         else:
             await message.edit(content=rendered.content, view=rendered.view, attachments=rendered.files)
 
-    async def ping(self, job: Job, message_id: int, text: str) -> None:
+    async def ping(self, job: Job, message_id: int, text: str) -> discord.Message:
         """A reply to the job's message that mentions its member and nobody else."""
-        await self._channel(job).send(
+        return await self._channel(job).send(
             text,
             reference=discord.MessageReference(message_id=message_id, channel_id=job.channel_id),
             allowed_mentions=discord.AllowedMentions(

@@ -140,15 +140,20 @@ class Results:
             try:
                 if not await self._studio.members.ping(job.member_id):
                     return
-                if search and await self._messages.has_reply(job, message.id):
-                    return
-                await self._messages.ping(job, message.id, text)
+                said = await self._messages.reply_to(job, message.id) if search else None
+                await self._keep_mention(job, said or await self._messages.ping(job, message.id, text))
                 return
             except Exception as error:  # noqa: BLE001  the picture is there, whatever this was
                 if not is_passing(error) or pause is None:
                     log.info("job %s: its member could not be mentioned: %s", job.id, short(error))
                     return
                 await self._chores.sleep(pause)
+
+    async def _keep_mention(self, job: Job, mention: discord.Message) -> None:
+        try:
+            await self._studio.attach_mention(job.id, mention.id)
+        except NotFound:  # deleted meanwhile, with all messages that were known
+            await mention.delete()
 
 
 def _deserves_ping(job: Job) -> bool:

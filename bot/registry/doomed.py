@@ -53,6 +53,9 @@ async def doom_messages(session: AsyncSession, jobs: ColumnElement[bool], now: d
     of_jobs = select(JobRow.channel_id, JobRow.message_id, JobRow.guild_id, when).where(
         jobs, JobRow.message_id.is_not(None)
     )
+    of_mentions = select(JobRow.channel_id, JobRow.mention_id, JobRow.guild_id, when).where(
+        jobs, JobRow.mention_id.is_not(None)
+    )
     of_images = (
         select(JobRow.channel_id, ImageRow.message_id, JobRow.guild_id, when)
         .join(ImageRow, ImageRow.job_id == JobRow.id)
@@ -60,7 +63,7 @@ async def doom_messages(session: AsyncSession, jobs: ColumnElement[bool], now: d
     )
     columns = ["channel_id", "message_id", "guild_id", "created_at"]
     # SQLite can't tell an upsert's ON from a join's, unless the select ends in a WHERE: so a subquery with one.
-    shown = union(of_jobs, of_images).subquery()
+    shown = union(of_jobs, of_images, of_mentions).subquery()
     chosen = select(*shown.c).where(literal(True))
     result = await session.execute(insert(DoomedMessageRow).from_select(columns, chosen).on_conflict_do_nothing())
     assert isinstance(result, CursorResult)

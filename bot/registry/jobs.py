@@ -106,6 +106,12 @@ class Jobs(KnownJobs):
             return result.rowcount > 0
 
     @whole
+    async def attach_mention(self, job_id: str, message_id: int) -> bool:
+        """Remember the message that mentioned its member. False where it is not known."""
+        async with self.database.write() as session:
+            return await _update(session, [JobRow.id == job_id], mention_id=message_id)
+
+    @whole
     async def claim(self, job_id: str, now: datetime, lease: timedelta) -> Job | None:
         """queued → running, with the next attempt number. None where it is not queued any more."""
         async with self.database.write() as session:

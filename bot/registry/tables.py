@@ -96,6 +96,8 @@ class JobRow(Table):
     redraw: Mapped[str | None] = mapped_column(Text)
     recipe: Mapped[str | None] = mapped_column(Text)
     file_limit: Mapped[int | None] = mapped_column(BigInteger)
+    mention_id: Mapped[int | None] = mapped_column(BigInteger)
+    """The message that told its member of the end, where there is one beside the job's own."""
     start_member_id: Mapped[int | None] = mapped_column(BigInteger)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from typing import TYPE_CHECKING
 
 import discord
 import pytest
 
 from bot.errors import RegistryBusy
-from bot.job import JobState
+from bot.job import Job, JobState
+from bot.registry.registry import DATABASE
 
 if TYPE_CHECKING:
     from conftest import World
@@ -158,3 +160,38 @@ async def test_in_direct_messages_nobody_needs_it(world: World) -> None:
     world.worker.finish()
     await world.wait_for_state(JobState.DELIVERED, job_id)
     assert len(world.message.attachments) == 1, "the only message"
+
+
+async def test_the_mention_is_deleted_with_its_job(world: World) -> None:
+    job_id = await ask_and_wait(world)
+    world.worker.finish()
+    job = await world.wait_for_state(JobState.DELIVERED, job_id)
+    (ping,) = pings(world)
+    await world.until(lambda: doomable(world, job_id) == ping.id)
+    await world.studio.delete(job_id, by=world.alice.id)
+    assert {doomed.message_id for doomed in await world.studio.doomed()} == {job.message_id, ping.id}
+
+
+async def test_a_mention_of_a_job_that_was_deleted_meanwhile_does_not_stay(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await ask_and_wait(world)
+    send = world.bot.delivery._results._messages.ping  # pyright: ignore[reportPrivateUsage]
+
+    async def deleted_meanwhile(job: Job, message_id: int, text: str) -> discord.Message:
+        sent = await send(job, message_id, text)
+        world.sql("DELETE FROM jobs WHERE id = ?", job_id)
+        return sent
+
+    monkeypatch.setattr(world.bot.delivery._results._messages, "ping", deleted_meanwhile)  # pyright: ignore[reportPrivateUsage]
+    world.worker.finish()
+    await world.until(lambda: world.calls("DELETE", "/channels/.*/messages/") == 1)
+    assert pings(world) == []
+
+
+def doomable(world: World, job_id: str) -> int | None:
+    """The mention that the records know."""
+    with sqlite3.connect(world.folder / DATABASE) as connection:
+        (known,) = connection.execute("SELECT mention_id FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    connection.close()
+    return known
