@@ -11,6 +11,7 @@ from typing import Self
 from bot.worker.messages import DrawnImage
 from generation.recipe import Recipe
 from generation.request import ImageRequest
+from training.order import TrainingOrder
 
 MAX_CRASHES = 3
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts like the number, no i l o u
@@ -39,6 +40,7 @@ class JobKind(StrEnum):
     VARY = "vary"  # the same words, from a picture drawn here
     UPSCALE = "upscale"  # drawn over at twice its size
     RESAMPLE = "resample"  # enlarged without the model, where that can't draw larger
+    TRAIN = "train"  # a concept is learnt; its pictures are samples of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,16 @@ class Job:
     """Whose picture it starts from; None: drawn from words, or somebody's own that they attached."""
     file_limit: int | None = None
     """Bytes that a file may have where it was asked for, as Discord said then."""
+    of_person: bool = False
+    """It uses a concept of a person, or one further back in its line did: what is explicit is never shown."""
+    training: TrainingOrder | None = None
+    """Of a `TRAIN`; `request` then draws the samples at its end."""
+    consent: str | None = None
+    """Of a `TRAIN`: which version of the text its member agreed to."""
 
     @property
     def images(self) -> int:
-        """How many images it makes: its price in the queue."""
+        """How many images it makes: its price in the queue (trainings wait in a queue of their own)."""
         return self.request.total_images
 
 

@@ -9,6 +9,7 @@ from bot.job import Job, JobImage, JobKind, JobState, Origin
 from bot.registry.tables import ImageRow, JobRow
 from generation.recipe import Recipe
 from generation.request import ImageRequest
+from training.order import TrainingOrder
 
 
 def _json(value: object) -> str:
@@ -44,6 +45,9 @@ def job_values(job: Job) -> dict[str, Any]:
         "recipe": _optional_json(job.recipe),
         "start_member_id": job.start_member_id,
         "file_limit": job.file_limit,
+        "of_person": job.of_person,
+        "training": _optional_json(job.training),
+        "consent": job.consent,
     }
 
 
@@ -89,6 +93,9 @@ def job_from_row(row: JobRow) -> Job:
         recipe=None if row.recipe is None else msgspec.json.decode(row.recipe, type=Recipe),
         start_member_id=row.start_member_id,
         file_limit=row.file_limit,
+        of_person=row.of_person,
+        training=None if row.training is None else msgspec.json.decode(row.training, type=TrainingOrder),
+        consent=row.consent,
     )
 
 

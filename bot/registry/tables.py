@@ -12,6 +12,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
+    UniqueConstraint,
     false,
     true,
 )
@@ -99,6 +100,9 @@ class JobRow(Table):
     mention_id: Mapped[int | None] = mapped_column(BigInteger)
     """The message that told its member of the end, where there is one beside the job's own."""
     start_member_id: Mapped[int | None] = mapped_column(BigInteger)
+    of_person: Mapped[bool] = mapped_column(server_default=false())
+    training: Mapped[str | None] = mapped_column(Text)
+    consent: Mapped[str | None] = mapped_column(String(20))
 
 
 class ImageRow(Table):
@@ -116,6 +120,58 @@ class ImageRow(Table):
     nsfw: Mapped[float]
     words_not_read: Mapped[str] = mapped_column(Text)
     message_id: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class ConceptRow(Table):
+    """A member's trained or imported concept; what it is made of is in its versions."""
+
+    __tablename__ = "concepts"
+    __table_args__ = (UniqueConstraint("owner_id", "name"),)
+
+    id: Mapped[str] = mapped_column(String(20), primary_key=True)
+    owner_id: Mapped[int] = mapped_column(ForeignKey("members.id", ondelete="CASCADE"))
+    guild_id: Mapped[int | None] = mapped_column(BigInteger)
+    """Where it was made; None is a direct message."""
+    name: Mapped[str] = mapped_column(String(32))
+    depicts: Mapped[str] = mapped_column(String(10))
+    consent: Mapped[str] = mapped_column(String(20))
+    """Which version of the text its owner agreed to."""
+    consented_at: Mapped[datetime] = mapped_column(UtcTime)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ConceptVersionRow(Table):
+    """One trained or imported file. The newest is the one in use; pictures name theirs by its SHA-256."""
+
+    __tablename__ = "concept_versions"
+    __table_args__ = (Index(None, "concept_id"), Index(None, "sha256"))
+
+    id: Mapped[str] = mapped_column(String(20), primary_key=True)
+    """Its training's job id, or one like it; its files are in `concepts/<id>/`."""
+    concept_id: Mapped[str] = mapped_column(ForeignKey("concepts.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    method: Mapped[str] = mapped_column(String(20))
+    class_word: Mapped[str] = mapped_column(Text)
+    trigger: Mapped[str] = mapped_column(Text)
+    path: Mapped[str] = mapped_column(Text)
+    """Relative to the data folder, with forward slashes."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    model_hash: Mapped[str] = mapped_column(String(64))
+    model_name: Mapped[str] = mapped_column(Text)
+    trained: Mapped[str | None] = mapped_column(Text)
+    """`TrainedConcept` as JSON; None where it was imported."""
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ConceptShareRow(Table):
+    """In which servers a concept is for everybody. No two of one name in a server: the registry sees to that."""
+
+    __tablename__ = "concept_shares"
+
+    guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    concept_id: Mapped[str] = mapped_column(ForeignKey("concepts.id", ondelete="CASCADE"), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class GuildSettingsRow(Table):

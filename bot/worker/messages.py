@@ -9,6 +9,8 @@ import msgspec
 
 from generation.recipe import Recipe
 from generation.request import ImageRequest, ModelInfo
+from training.events import Phase
+from training.order import TrainedConcept, TrainingOrder
 
 MAX_FRAME = 4 * 1024 * 1024
 _LENGTH = 4
@@ -48,15 +50,43 @@ class Draw(Message, frozen=True, kw_only=True):
     """Of the start image, which is then enlarged by a filter and not drawn over: nothing else of `request` counts."""
 
 
-class Cancel(Message, frozen=True, kw_only=True):
+class Train(Message, frozen=True, kw_only=True):
+    """Paths are absolute. Ends with `Done` (whose `trained` says what came of it), `Failed` or `Cancelled`."""
+
     job: str
+    attempt: int
+    order: TrainingOrder
+    photos: list[str]
+    """Clean RGB pictures, as `training.photos` wrote them."""
+    work_dir: str
+    """Latents and checkpoints: what is in it is gone on with. The bot removes it when the training has ended."""
+    prior_dir: str
+    """Pictures of class words, for every training on this machine."""
+    concept_dir: str
+    """Where the concept's file and its pictures go."""
+    request: ImageRequest
+    """Drawn with the finished concept, as the pictures of the job."""
+    output_dir: str
+    """For those, and for previews."""
+
+
+class Cancel(Message, frozen=True, kw_only=True):
+    """A drawing or a training."""
+
+    job: str
+
+
+class Forget(Message, frozen=True, kw_only=True):
+    """A concept was deleted: its slot, its merged copies and its file as read go."""
+
+    sha256: str
 
 
 class Shutdown(Message, frozen=True, kw_only=True):
     pass
 
 
-ToWorker = Load | Draw | Cancel | Shutdown
+ToWorker = Load | Draw | Train | Cancel | Forget | Shutdown
 
 # ── from the worker ──
 
@@ -106,12 +136,17 @@ class Progress(Message, frozen=True, kw_only=True):
     total_steps: int
     seconds_per_step: float
     preview: str | None = None
+    phase: Phase | None = None
+    """Of a training; its steps are then those of this phase."""
+    seconds_left: float | None = None
+    """Of a training, all phases together, at the pace of now."""
 
 
 class Done(Message, frozen=True, kw_only=True):
     job: str
     attempt: int
     images: list[DrawnImage]
+    trained: TrainedConcept | None = None
 
 
 class Failed(Message, frozen=True, kw_only=True):
