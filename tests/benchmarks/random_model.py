@@ -15,7 +15,7 @@ import generation
 from generation.vocabulary import clip_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 CONFIGS = Path(generation.__file__).parent / "configs"
 FAMILIES = {"sd15": "stable-diffusion-v1", "sdxl": "stable-diffusion-xl"}
@@ -23,10 +23,19 @@ NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
 _WIDTH = 32
 
 
-def write_random_model(folder: Path, family: str, device: torch.device, dtype: torch.dtype, *, tiny: bool) -> Path:
+def write_random_model(
+    folder: Path,
+    family: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    tiny: bool,
+    whole: Collection[str] = (),
+) -> Path:
     """Fill `folder` in the layout of diffusers: the family's configuration and tokenizers, and random weights.
 
-    `tiny` keeps the structure (blocks, two text encoders, added conditions) and shrinks every width, for dry runs.
+    `tiny` keeps the structure (blocks, two text encoders, added conditions) and shrinks every width, for dry runs,
+    but not of the networks named in `whole`.
     """
     configs = CONFIGS / FAMILIES[family]
     shutil.copy(configs / "model_index.json", folder)
@@ -41,8 +50,11 @@ def write_random_model(folder: Path, family: str, device: torch.device, dtype: t
         if not (configs / part).is_dir():
             continue
         config = json.loads((configs / part / "config.json").read_text())
-        if tiny:
+        read_width = config.get("cross_attention_dim")
+        if tiny and part not in whole:
             config |= _SHRUNK[part](config)
+            if part == "unet" and "text_encoder" in whole:
+                config["cross_attention_dim"] = read_width
         library, class_name = classes[part]
         with device:
             network = _build(library, class_name, config)
