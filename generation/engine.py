@@ -9,6 +9,7 @@ encoded, and pictures decoded, one at a time between two forwards.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -75,6 +76,20 @@ class Engine:
         self._forward_is_next = False
         self._cancelled: list[str] = []
         self._preview: tuple[str, int, Image.Image] | None = None
+        self._stalled = False
+        self._is_beside = False
+
+    def beside(self) -> Engine:
+        """A second line of requests on the same model, slots, networks, texts and memory: `step` of the one never
+        advances the other's. For a training's own pictures; the same thread owns both.
+        """
+        other = copy.copy(self)
+        other._drawings, other._batches, other._cancelled = {}, {}, []
+        other._between = Between(self._concepts)
+        other._forward_is_next = other._stalled = False
+        other._preview = None
+        other._is_beside = True
+        return other
 
     def prepare(self) -> None:
         """What is better done before the first request: measure memory, fit the previews, start to compile."""
@@ -90,6 +105,11 @@ class Engine:
     def busy(self) -> bool:
         """Is there anything that `step` would do or report?"""
         return bool(self._drawings)
+
+    @property
+    def stalled(self) -> bool:
+        """Could the last step only wait, for concepts that are being read or that others hold?"""
+        return self._stalled
 
     def admit(self, request_id: str, request: ImageRequest) -> None:
         """Take a request up; its pictures join the batch at a step boundary.
@@ -126,6 +146,7 @@ class Engine:
         """
         if self._threads is not None and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
+        self._stalled = False
         if self._cancelled:
             return self._report_cancelled()
         if self._forward_is_next or not self._between:
@@ -136,6 +157,7 @@ class Engine:
         if unit is None:
             if self._batches:
                 return self._run_batch()
+            self._stalled = bool(self._between)
             self._between.wait()
             return []
         events = self._do_between(unit)
@@ -171,7 +193,12 @@ class Engine:
         self._conditioning.forget_concepts()
 
     def close(self) -> None:
-        """Stop the threads that read concepts and compile."""
+        """Drop all requests, and stop the threads that read concepts and compile (those of a line beside go on: they
+        are the other's)."""
+        for request_id in list(self._drawings):
+            self._drop(request_id)
+        if self._is_beside:
+            return
         self._concepts.close()
         self._forward.close()
 
