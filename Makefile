@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install playground test lint format bench soak screenshots clean
+.PHONY: install playground test lint format bench bench-training soak screenshots clean
 
 install: $(STAMP)
 
@@ -31,6 +31,11 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
+
+# Trains and draws in TRAINING, hours on one core; the same command goes on where it was ended.
+TRAINING ?= /tmp/atelier-training
+bench-training: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.training $(TRAINING)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak -s

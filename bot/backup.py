@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from bot.concepts import STRIP_FILE
 from bot.errors import (
     BackupDiskFull,
     BackupInside,
@@ -35,6 +36,7 @@ from bot.settings import SettingsError, load_settings
 PAGES = 256  # of the database between two looks at Ctrl-C
 STAMP = "%Y%m%d-%H%M%S"
 PART = ".part"
+CONCEPTS = "concepts"
 PART_IS_DEAD = timedelta(days=1)
 
 
@@ -171,8 +173,10 @@ def _reading(database: Path) -> sqlite3.Connection:
 
 
 def _named(database: Path) -> Iterator[str]:
-    """The kept paths of all pictures and start images, in no order."""
+    """The kept paths of all pictures, start images and concepts, in no order."""
     with closing(_reading(database)) as connection:
+        for (path,) in _concepts(connection):
+            yield path
         for (path,) in connection.execute("SELECT path FROM images"):
             yield path
         for (request,) in connection.execute("SELECT request FROM jobs"):
@@ -181,17 +185,25 @@ def _named(database: Path) -> Iterator[str]:
                 yield start
 
 
+def _concepts(connection: sqlite3.Connection) -> list[tuple[str]]:
+    """A database of before has none."""
+    table = connection.execute("SELECT name FROM sqlite_master WHERE name = 'concept_versions'").fetchone()
+    return [] if table is None else connection.execute("SELECT path FROM concept_versions").fetchall()
+
+
 # ── the files ──
 
 
 def _copy_files(data: Path, part: Path) -> tuple[int, int, int]:
-    """How many, their bytes, and how many were not there. Only real files inside the folder of images count."""
-    images = (data / "images").resolve()
+    """How many, their bytes, and how many were not there. Only real files inside the folders of images and of
+    concepts count."""
     files = size = gone = 0
-    for kept in sorted(set(_named(part / DATABASE))):
-        reading = _opened(data, images, PurePosixPath(kept))
+    named = set(_named(part / DATABASE))
+    strips = {kept for path in named if (kept := _strip_beside(path)) is not None}
+    for kept in sorted(named | strips):
+        reading = _opened(data, PurePosixPath(kept))
         if reading is None:
-            gone += 1
+            gone += kept not in strips  # not every concept has one
             continue
         with reading:
             size += _write(reading, part / kept)
@@ -199,13 +211,20 @@ def _copy_files(data: Path, part: Path) -> tuple[int, int, int]:
     return files, size, gone
 
 
-def _opened(data: Path, images: Path, kept: PurePosixPath) -> BinaryIO | None:
+def _strip_beside(kept: str) -> str | None:
+    """The sample pictures of a concept."""
+    path = PurePosixPath(kept)
+    return str(path.with_name(STRIP_FILE)) if path.parts[:1] == (CONCEPTS,) else None
+
+
+def _opened(data: Path, kept: PurePosixPath) -> BinaryIO | None:
     """None where there is no such file. Raises FilesUnreadable."""
-    if kept.parts[:1] != ("images",) or ".." in kept.parts:
+    if kept.parts[:1] not in (("images",), (CONCEPTS,)) or ".." in kept.parts:
         return None
     try:
+        inside = (data / kept.parts[0]).resolve()
         source = (data / kept).resolve()
-        return source.open("rb") if source.is_relative_to(images) and source.is_file() else None
+        return source.open("rb") if source.is_relative_to(inside) and source.is_file() else None
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -9,19 +9,23 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from bot.announcer import Announcer
-from bot.errors import RegistryTrouble
+from bot.errors import DepictsSomethingElse, RegistryTrouble, UserError, sentence
 from bot.folders import JobFolders
 from bot.job import Job, JobImage, JobKind, JobState
+from bot.lanes import Lane, Lanes
 from bot.outlook import WorkerState, WorkerStatus
+from bot.registry.concept_rows import uses_of
+from bot.registry.concepts import Concepts
 from bot.registry.jobs import Jobs
 from bot.running import Running, RunningJobs
 from bot.settings import Settings
+from bot.trainings import TrainingEnds, TrainingFailed
 from bot.waiting import WaitingRoom
 from bot.worker import messages
 from bot.worker.messages import FromWorker, WorkerLost
@@ -43,14 +47,21 @@ class Dispatcher:
         folders: JobFolders,
         announce: Announcer,
         clock: Callable[[], datetime],
+        concepts: Concepts,
+        trainings: TrainingEnds,
     ) -> None:
         self.status = WorkerStatus()
         self.last_result_at: datetime | None = None
-        self.waiting = WaitingRoom(settings.message_wait_seconds)
         self._jobs, self._worker, self._folders = jobs, worker, folders
         self._announce, self._clock = announce, clock
-        lease = timedelta(seconds=settings.lease_seconds)
-        self.running = RunningJobs(jobs, lease, settings.jobs_at_once, clock)
+        self._concepts, self._trainings = concepts, trainings
+
+        def lane(at_once: int) -> Lane:
+            lease = timedelta(seconds=settings.lease_seconds)
+            waiting = WaitingRoom(settings.message_wait_seconds)
+            return Lane(waiting, RunningJobs(jobs, lease, at_once, clock))
+
+        self.lanes = Lanes(pictures=lane(settings.jobs_at_once), trainings=lane(1))
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
         self._closing = False
@@ -60,13 +71,14 @@ class Dispatcher:
 
     def add(self, job: Job, *, front: bool = False) -> None:
         """A queued job, new or taken up again."""
-        self.waiting.add(job, front=front)
+        self.lanes.of(job).waiting.add(job, front=front)
         self.tell_places()
         self._wake.set()
 
     def message_attached(self, job_id: str, message_id: int) -> None:
-        self.waiting.attach(job_id, message_id)
-        self.running.attach(job_id, message_id)
+        for lane in self.lanes:
+            lane.waiting.attach(job_id, message_id)
+            lane.running.attach(job_id, message_id)
         self._wake.set()
 
     async def cancel(self, job_id: str) -> Job | None:
@@ -100,12 +112,18 @@ class Dispatcher:
             self._announce.on_failed(job, failure)
 
     async def _drop(self, job: Job) -> None:
-        if job.id in self.running:  # its files go when the worker has let go of it
+        if job.id in self.lanes:  # its files go when the worker has let go of it
             await self._worker.send(messages.Cancel(job=job.id))
         else:
-            self.waiting.remove(job.id)
-            await asyncio.to_thread(self._folders.remove, job.id)
+            self.lanes.of(job).waiting.remove(job.id)
+            await self._clear(job)
         self.tell_places()
+
+    async def _clear(self, job: Job) -> None:
+        """It has ended without a result, and the worker has let go of it: nothing of it is left."""
+        await asyncio.to_thread(self._folders.remove, job.id)
+        if job.kind is JobKind.TRAIN:
+            await self._trainings.clear(job.id)
 
     def close(self) -> None:
         """Start nothing more. (Cancelling the task could do so between a claim and what follows from it.)"""
@@ -113,19 +131,16 @@ class Dispatcher:
         self._wake.set()
 
     async def put_running_back(self) -> None:
-        """At shutdown, with the worker gone."""
-        for job in await self.running.put_back():
-            await asyncio.to_thread(self._folders.remove_drawn, job.id)
-
-    @property
-    def images_ahead(self) -> int:
-        """Of whoever is first in the queue: none, while the worker takes another job beside those that it has."""
-        return 0 if self.running.has_room else self.running.images
+        """At shutdown, with the worker gone. Trainings go on from their checkpoints at the next start."""
+        for lane in self.lanes:
+            for job in await lane.running.put_back():
+                await asyncio.to_thread(self._folders.remove_drawn, job.id)
 
     def tell_places(self) -> None:
         """on_queued for every job whose place, or what it waits for, is not what was said last."""
-        for job, place in self.waiting.changed_places(self.images_ahead, self.status):
-            self._announce.on_queued(job, place)
+        for lane in self.lanes:
+            for job, place in lane.changed_places(self.status):
+                self._announce.on_queued(job, place)
 
     # ── to the worker ──
 
@@ -140,31 +155,58 @@ class Dispatcher:
             try:
                 async with self._turn:
                     await self._expire()
-                    while await self._start_next():
+                    while await self._start_next(self.lanes.pictures):
                         pass
+                    if self.lanes.may_train():
+                        await self._start_next(self.lanes.trainings)
             except RegistryTrouble as error:
                 log.warning("no job can be started: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _start_next(self) -> bool:
+    async def _start_next(self, lane: Lane) -> bool:
         """Whether a job left the queue."""
-        if self._closing or self.status.state is not WorkerState.READY or not self.running.has_room:
+        if self._closing or self.status.state is not WorkerState.READY or not lane.running.has_room:
             return False
-        waiting = self.waiting.pop(idle=not self.running)
+        waiting = lane.waiting.pop(idle=not lane.running)
         if waiting is None:
-            if not self.running:
-                self.waiting.settle()
+            if not lane.running:
+                lane.waiting.settle()
             return False
         try:
-            job = await self.running.claim(waiting.id)
+            uses = uses_of(waiting)
+            trouble = await self._concepts.trouble(uses, self.status.model) if uses else None
+            job = await lane.running.claim(waiting.id)
         except RegistryTrouble:
-            self.waiting.add(waiting, front=True)
+            lane.waiting.add(waiting, front=True)
             raise
         if job is not None:
-            self._announce.on_started(job)
-            await self._worker.send(self._draw(job))
+            try:
+                await self._hand_over(job, trouble)
+            except (UserError, OSError) as error:
+                await self._refused(job, error)
         self.tell_places()
         return True
+
+    async def _hand_over(self, job: Job, trouble: UserError | None) -> None:
+        """Raises UserError, OSError where it can't be begun."""
+        if trouble is not None:
+            raise trouble
+        if job.kind is JobKind.TRAIN:
+            assert self.status.model is not None, "the worker was ready"
+            message = await self._trainings.prepared(job, self.status.model)
+        else:
+            message = self._draw(job)
+        self._announce.on_started(job)
+        await self._worker.send(message)
+
+    async def _refused(self, job: Job, error: Exception) -> None:
+        """It was claimed, but can't be begun."""
+        log.warning("job %s cannot be begun: %s", job.id, type(error).__name__)
+        failed = await self._jobs.fail(job.id, job.attempt, sentence(error), self._clock())
+        self.lanes.of(job).running.leave(job.id)
+        await self._clear(job)
+        if failed is not None:
+            self._announce.on_failed(failed, failed.error or "")
 
     def _draw(self, job: Job) -> messages.Draw:
         return messages.Draw(
@@ -177,29 +219,37 @@ class Dispatcher:
         )
 
     def _with_absolute_paths(self, request: ImageRequest) -> ImageRequest:
-        if request.init_image is None:
-            return request
-        return msgspec.structs.replace(request, init_image=str(self._folders.absolute(request.init_image)))
+        absolute = self._folders.absolute
+        start = None if request.init_image is None else str(absolute(request.init_image))
+        uses = [msgspec.structs.replace(use, path=str(absolute(use.path))) for use in request.concepts]
+        return msgspec.structs.replace(request, init_image=start, concepts=uses)
 
     async def _expire(self) -> None:
         """Leases that nobody renewed: the worker lives but has not named the job for too long."""
-        for job in await self.running.expired():
+        for job in await self._jobs.expired(self._clock()) if self.lanes.running else []:
             log.warning("job %s: the worker lost it, attempt %d", job.id, job.attempt)
             await self._worker.send(messages.Cancel(job=job.id))
             await self._crashed(job)
 
     async def _crashed(self, job: Job) -> None:
         """Back to the front of the queue, or given up."""
-        after = await self._jobs.crashed(job.id, job.attempt, self._clock())
-        self.running.leave(job.id)
+        progressed = job.kind is JobKind.TRAIN and await self._trainings.progressed(job.id)
+        after = await self._jobs.crashed(job.id, job.attempt, self._clock(), progressed=progressed)
+        self.lanes.of(job).running.leave(job.id)
         if after is None:  # was cancelled while it ran
-            await asyncio.to_thread(self._folders.remove, job.id)
+            await self._clear(job)
             return
         await asyncio.to_thread(self._folders.remove_drawn, job.id)
         if after.state is JobState.QUEUED:
             self.add(after, front=True)
         else:
+            await self._end_training(job)
             self._announce.on_failed(after, after.error or "")
+
+    async def _end_training(self, job: Job) -> None:
+        """Of a training that has failed nothing is left."""
+        if job.kind is JobKind.TRAIN:
+            await self._trainings.clear(job.id)
 
     # ── from the worker ──
 
@@ -223,12 +273,12 @@ class Dispatcher:
     async def _handle(self, message: FromWorker | WorkerLost) -> None:
         match message:
             case messages.Heartbeat():
-                await self.running.renew(message.jobs)
+                await self._renew(message.jobs)
             case messages.Progress():
-                running = self.running.current(message.job, message.attempt)
+                running = self.lanes.current(message.job, message.attempt)
                 if running is not None:
                     self._announce.on_progress(running.job, message)
-                    await self.running.renew([message.job])
+                    await self._renew([message.job])
             case messages.Done() | messages.Failed() | messages.Cancelled():
                 await self._end(message)
             case messages.Loading():
@@ -242,8 +292,12 @@ class Dispatcher:
             case WorkerLost():
                 log.warning("worker lost: %s", message.reason)
                 self._set_status(WorkerState.LOST, message.reason)
-                for running in self.running:
+                for running in self.lanes.running:
                     await self._crashed(running.job)
+
+    async def _renew(self, job_ids: Sequence[str]) -> None:
+        for lane in self.lanes:
+            await lane.running.renew(job_ids)
 
     def _set_status(self, state: WorkerState, text: str = "", fraction: float | None = None) -> None:
         self.status = WorkerStatus(state, text, fraction, self.status.model)
@@ -251,13 +305,15 @@ class Dispatcher:
         self._wake.set()
 
     async def _end(self, message: messages.Done | messages.Failed | messages.Cancelled) -> None:
-        running = self.running.current(message.job, message.attempt)
+        running = self.lanes.current(message.job, message.attempt)
         if running is None:
             log.info("job %s: a late %s of attempt %d", message.job, type(message).__name__, message.attempt)
             return
         await self._record_end(running, message)
-        self._last_end = time.monotonic()
-        self.running.leave(message.job)
+        lane = self.lanes.of(running.job)
+        if lane is self.lanes.pictures:
+            self._last_end = time.monotonic()
+        lane.running.leave(message.job)
         self.tell_places()
         self._wake.set()
 
@@ -268,22 +324,50 @@ class Dispatcher:
         job_id, attempt, now = message.job, message.attempt, self._clock()
         match message:
             case messages.Done():
-                images = [JobImage.of(job_id, i, image) for i, image in enumerate(message.images)]
-                done = await self._jobs.finish(job_id, attempt, images, now)
-                if done is not None:
+                if running.job.kind is JobKind.TRAIN:
+                    ended = await self._trained(running, message)
+                else:
+                    ended = await self._drawn(running, message)
+                if ended:
                     self.last_result_at = now
-                    if done.kind is not JobKind.RESAMPLE:  # whose moment says nothing about the others'
-                        self.waiting.drawn(len(images), time.monotonic() - max(running.since, self._last_end))
-                    self._announce.on_done(done, images)
                     return
             case messages.Failed():
                 failed = await self._jobs.fail(job_id, attempt, message.reason, now)
                 if failed is not None:
                     await asyncio.to_thread(self._folders.remove_drawn, job_id)
+                    await self._end_training(failed)
                     self._announce.on_failed(failed, message.reason)
                     return
             case messages.Cancelled():
                 cancelled = await self._jobs.cancel(job_id, now)
                 if cancelled is not None:
                     self._announce.on_cancelled(cancelled)
-        await asyncio.to_thread(self._folders.remove, job_id)
+        await self._clear(running.job)
+
+    async def _drawn(self, running: Running, message: messages.Done) -> bool:
+        """Whether it was waited for."""
+        images = [JobImage.of(message.job, i, image) for i, image in enumerate(message.images)]
+        done = await self._jobs.finish(message.job, message.attempt, images, self._clock())
+        if done is None:
+            return False
+        if done.kind is not JobKind.RESAMPLE:  # whose moment says nothing about the others'
+            seconds = time.monotonic() - max(running.since, self._last_end)
+            self.lanes.pictures.waiting.drawn(len(images), seconds)
+        self._announce.on_done(done, images)
+        return True
+
+    async def _trained(self, running: Running, message: messages.Done) -> bool:
+        """Whether it was waited for. What can't be kept has failed."""
+        assert self.status.model is not None, "the worker was ready"
+        try:
+            kept = await self._trainings.finish(running.job, message, self.status.model)
+        except (TrainingFailed, DepictsSomethingElse) as error:
+            log.error("training %s: %s", message.job, error)
+            await self._refused(running.job, error)
+            return True
+        if kept is None:
+            return False
+        done, images = kept
+        self.lanes.trainings.waiting.drawn(1, time.monotonic() - running.since)
+        self._announce.on_done(done, images)
+        return True

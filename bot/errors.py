@@ -44,6 +44,62 @@ class StartImageDeleted(UserError):
     """The member whose picture this starts from has deleted it."""
 
 
+class ConceptUnknown(UserError):
+    """There is no concept <{name}> that you can use here: /concepts list shows those that there are."""
+
+
+class ConceptGone(UserError):
+    """The concept <{name}> was deleted, or is not shared any more: ask again without it."""
+
+
+class ConceptNameTaken(UserError):
+    """A concept <{name}> is shared in this server already: rename yours first, with /concepts rename."""
+
+
+class OwnNameTaken(UserError):
+    """You have a concept <{name}> already: choose another name, or delete that one first."""
+
+
+class DepictsSomethingElse(UserError):
+    """Your concept <{name}> is of something else, as you said then: choose another name."""
+
+
+class ConceptLimit(UserError):
+    """You have {count} concepts and {limit} is the most here: delete one first, with /concepts delete."""
+
+
+class TrainingLimit(UserError):
+    """You have begun {count} trainings within a day and {limit} is the most here: try again later."""
+
+
+class NoTrainings(UserError):
+    """This studio takes no trainings: ask its operator."""
+
+
+class TrainingActive(UserError):
+    """You have a training under way: wait for its end, or /cancel it."""
+
+
+class WrongModel(UserError):
+    """The concept <{name}> was made for the model {made_for}, and this studio draws with {here}: train it again."""
+
+
+class ConceptFileGone(UserError):
+    """The file of the concept <{name}> is missing: tell the operator, or train it again."""
+
+
+class ConceptFileRefused(UserError):
+    """This file cannot be used as a concept: {reason}."""
+
+
+class PhotosGone(UserError):
+    """The photos of this training are no longer there: send them again."""
+
+
+class NotShareable(UserError):
+    """Concepts are shared in a server: use the command there."""
+
+
 class Blocked(UserError):
     """A moderator of this server has blocked you from asking for pictures here."""
 
@@ -118,6 +174,7 @@ class BackupUnwritable(UserError):
 
 INTERNAL_ERROR = "Something went wrong in the studio. It is in the log; please try again."
 CRASHED_TOO_OFTEN = "This picture crashed the worker three times, so it was given up."
+TRAINING_CRASHED_TOO_OFTEN = "This training crashed the worker three times, so it was given up."
 START_IMAGE_DELETED = str(StartImageDeleted())
 NOT_CHECKED = "The picture could not be checked, so it is not shown."
 

@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
-
 from bot.errors import StartImageGone
 from bot.job import JobState
-from generation.image_input import read_image
+from training.photo_reading import read_start_image
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +20,6 @@ START_IMAGE = "start.png"
 _DELETED = ".deleted"  # in the folder of a job whose rows are about to go
 _BEGUN = ".start."  # the start of a start image's name while it is being written
 START_SIDE = 2048  # at most, on the longest side: no model draws larger pictures
-_LEAST_SIDE = 16  # what `read_image` asks for when the worker reads it again
 
 
 class JobFolders:
@@ -41,11 +38,11 @@ class JobFolders:
     def keep_start_image(self, job_id: str, data: bytes) -> str:
         """Read and re-encode an untrusted picture, so that nothing but its pixels is left; returns its kept path.
 
-        Raises ImageRefused, OSError.
+        Another process reads it, with limits. Raises ImageRefused, OSError.
         """
-        image = _bounded(read_image(data))
+        clean = read_start_image(data, START_SIDE)
         with self._start_image_of(job_id) as file:
-            image.save(file, "PNG", compress_level=1)
+            file.write(clean)
         return self.start_image(job_id)
 
     def start_image(self, job_id: str) -> str:
@@ -145,11 +142,3 @@ class JobFolders:
 def _only_begun(folder: Path) -> bool:
     """Nothing but a start image is in it, whole or not."""
     return all(path.name == START_IMAGE or path.name.startswith(_BEGUN) for path in folder.iterdir())
-
-
-def _bounded(image: Image.Image) -> Image.Image:
-    scale = START_SIDE / max(image.size)
-    if scale >= 1:
-        return image
-    width, height = (max(_LEAST_SIDE, round(side * scale)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)

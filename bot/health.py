@@ -58,6 +58,8 @@ class Report(msgspec.Struct, frozen=True):
     running: int
     waiting: int
     images_waiting: int
+    trainings_running: int
+    trainings_waiting: int
     last_result_seconds: int | None
     kept_bytes: int | None
     disk_free_bytes: int | None
@@ -101,6 +103,8 @@ class Health:
             running=status.running,
             waiting=status.queued,
             images_waiting=status.images_waiting,
+            trainings_running=status.trainings_running,
+            trainings_waiting=status.trainings_queued,
             last_result_seconds=(
                 None if status.last_result_at is None else int((now - status.last_result_at).total_seconds())
             ),

@@ -5,15 +5,17 @@ Runs outside the bot process, so it may load the model here.
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bot.concept_notes import NoConceptFile, read_notes
 from bot.settings import Settings, SettingsError, load_settings
 from generation.image_input import ImageRefused, read_image
-from generation.request import ImageRequest, InvalidRequest
+from generation.request import ConceptUse, ImageRequest, InvalidRequest
+from training.names import concept_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Wanted:
     strength: float | None
     scheduler: str | None
     model: str | None
+    concepts: list[str] = field(default_factory=list)
+    """`NAME=FILE` each."""
 
     def request(self) -> ImageRequest:
         """The checked request; a missing seed is drawn now, so that the recipe can name it."""
@@ -47,7 +51,23 @@ class Wanted:
             init_image=None if self.image is None else str(self.image),
             strength=self.strength,
             scheduler=self.scheduler,
+            concepts=[concept_use(text) for text in self.concepts],
         )
+
+
+def concept_use(text: str) -> ConceptUse:
+    """`NAME=FILE`, as typed. What `<NAME>` reads as is in the file, where `atelier` has made it.
+
+    Raises:
+        InvalidRequest: it is neither.
+        NoConceptFile, OSError: it can't be read.
+    """
+    name, equals, file = text.partition("=")
+    if not equals or not file:
+        allowed = "NAME=FILE, for example my-cat=my-cat.safetensors"
+        raise InvalidRequest("concept", text, allowed, f"--concept must be {allowed}, not {text}.")
+    notes = read_notes(Path(file))
+    return ConceptUse(name=concept_name(name), path=file, trigger="" if notes is None else notes.trigger)
 
 
 def imagine_to_files(wanted: Wanted, output: Path) -> int:
@@ -60,7 +80,7 @@ def imagine_to_files(wanted: Wanted, output: Path) -> int:
         output.parent.mkdir(parents=True, exist_ok=True)
         if wanted.image is not None:
             read_image(wanted.image)
-    except (SettingsError, InvalidRequest) as error:
+    except (SettingsError, InvalidRequest, NoConceptFile) as error:
         errors.print(str(error), markup=False, style="red")
         return 2
     except (ImageRefused, OSError) as error:
@@ -90,7 +110,7 @@ def _draw(request: ImageRequest, model_source: str, settings: Settings, output: 
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True) as bar:
-        report = _reporter(bar)
+        report = reporter(bar)
         model = load_model(model_source, device=settings.device, dtype=settings.dtype, report=report)
         task = bar.add_task("drawing", total=1)
 
@@ -107,7 +127,7 @@ def _draw(request: ImageRequest, model_source: str, settings: Settings, output: 
     return paths
 
 
-def _reporter(bar: Progress) -> Callable[[str, float | None], None]:
+def reporter(bar: Progress) -> Callable[[str, float | None], None]:
     task = bar.add_task("loading the model", total=None)
 
     def report(text: str, fraction: float | None) -> None:

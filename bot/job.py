@@ -100,8 +100,13 @@ class Job:
 
     @property
     def images(self) -> int:
-        """How many images it makes: its price in the queue (trainings wait in a queue of their own)."""
+        """How many images it makes."""
         return self.request.total_images
+
+    @property
+    def price(self) -> int:
+        """In its queue: images. Trainings wait in a queue of their own, where each costs the same."""
+        return 1 if self.kind is JobKind.TRAIN else self.images
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a job waits. `position` 1 = the next to start; `images_ahead` counts running and waiting images."""
+    """Where a job waits. `position` 1 = the next to start; `images_ahead` counts running and waiting images; of a
+    training, which waits in a queue of its own, running and waiting trainings."""
 
     position: int
     images_ahead: int
@@ -68,7 +69,8 @@ class QueueLine:
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """Running jobs first, then the waiting ones in the order in which they will start."""
+    """Running pictures first, then the waiting ones in the order in which they will start; then, alike, trainings.
+    `images` counts pictures only."""
 
     lines: Sequence[QueueLine]
     images: int
@@ -86,6 +88,9 @@ class StudioStatus:
     started_at: datetime
     last_result_at: datetime | None = None
     """When a job was last done; None since the start."""
+    trainings_queued: int = 0
+    trainings_running: int = 0
+    """Beside the jobs above, which are pictures only."""
     kept_bytes: int | None = None
     """What the pictures on disk take; None before they were measured."""
 

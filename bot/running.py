@@ -44,12 +44,17 @@ class RunningJobs:
 
     @property
     def images(self) -> int:
-        return sum(running.job.images for running in self)
+        return sum(running.job.price for running in self)
 
     @property
     def has_room(self) -> bool:
         # A job whose worker died draws alone, see WaitingRoom.pop.
-        return len(self) < self._at_once and not any(running.job.crashes for running in self)
+        return len(self) < self._at_once and not self.alone
+
+    @property
+    def alone(self) -> bool:
+        """Is it one whose worker died with it?"""
+        return any(running.job.crashes for running in self)
 
     def current(self, job_id: str, attempt: int) -> Running | None:
         """None where the worker speaks of an earlier attempt, or of what it should not have."""
@@ -83,10 +88,6 @@ class RunningJobs:
             await self._jobs.renew([(r.job.id, r.job.attempt) for r in due], self._clock(), self._lease)
         for running in due:
             running.renewed = now
-
-    async def expired(self) -> list[Job]:
-        """Those that the worker has not named for too long. Raises RegistryTrouble."""
-        return await self._jobs.expired(self._clock()) if self._running else []
 
     async def put_back(self) -> list[Job]:
         """At shutdown, with the worker gone: those that are in the queue again. Nothing is left here."""

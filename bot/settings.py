@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     reproducible: Literal["on", "off"] = Field("off", description="on or off")
     nsfw_threshold: float = Field(0.7, gt=0, le=1, description="a number above 0 and up to 1")
     queue_per_member: int = Field(20, ge=1, le=1000, description="a whole number of pictures, 1 to 1000")
+    trainings_per_day: int = Field(3, ge=0, le=1000, description="a whole number of trainings, 0 to 1000 (0 = none)")
+    training_steps: int | None = Field(None, ge=10, le=10_000, description="a whole number of steps, 10 to 10000")
+    """At most; without it, as many as suit the method."""
+    concepts_per_member: int = Field(5, ge=1, le=1000, description="a whole number of concepts, 1 to 1000")
     keep_days: int = Field(30, ge=1, le=3650, description="a whole number of days, 1 to 3650")
     disk_budget_gb: float = Field(20, ge=0.1, le=1_000_000, description="a number of gigabytes, 0.1 to 1000000")
     jobs_at_once: int = Field(8, ge=1, le=32, description="a whole number, 1 to 32")

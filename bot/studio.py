@@ -5,12 +5,17 @@ It does not know how members are told (a `JobListener` does that) nor how pictur
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from bot.announcer import Announcer
+from bot.concept_care import ConceptCare
+from bot.concept_folders import ConceptFolders
 from bot.dispatcher import Dispatcher
 from bot.errors import INTERNAL_ERROR, NotFound, NotYours
 from bot.folders import JobFolders
@@ -29,13 +34,19 @@ from bot.outlook import (
 )
 from bot.registry.doomed import DoomedMessage
 from bot.registry.registry import Registry
+from bot.registry.trainings import Limits
 from bot.removal import Removal
 from bot.settings import Settings
 from bot.side_tasks import SideTasks
+from bot.training_intake import TrainingIntake, sample_prompts
+from bot.trainings import TrainingEnds
 from bot.uncancelled import Uncancelled
 from bot.worker.protocol import Worker
 from generation.recipe import Recipe
-from generation.request import ImageRequest
+from generation.request import ConceptUse, ImageRequest
+from training.names import class_word as checked_class_word
+from training.names import concept_name
+from training.order import Depicts, Method, TrainingOrder
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +74,35 @@ class Studio:
         self._clock = clock
         self._folders = JobFolders(registry.folder)
         self._announce = Announcer()
-        self._dispatcher = Dispatcher(settings, self._jobs, worker, self._folders, self._announce, clock)
+        self._concept_folders = ConceptFolders(registry.folder)
+        ends = TrainingEnds(registry.trainings, self._concept_folders, self._folders, worker, clock)
+        self._dispatcher = Dispatcher(
+            settings, self._jobs, worker, self._folders, self._announce, clock, registry.concepts, ends
+        )
         self._keeping = Keeping(settings, registry.pictures, registry.folder, clock, free)
         self._intake = Intake(self._jobs, self._folders, self._keeping, self._dispatcher, settings.queue_per_member)
+        limits = Limits(settings.trainings_per_day, settings.concepts_per_member)
+        self._training_intake = TrainingIntake(
+            registry.trainings, self._concept_folders, self._keeping, self._dispatcher, limits, clock
+        )
+        self._training_steps = settings.training_steps
         self._tasks = SideTasks("studio")
         self._uncancelled = Uncancelled()
-        self._removal = Removal(registry.removals, self._dispatcher, self._folders, clock)
+        self._removal = Removal(
+            registry.removals, self._dispatcher, self._folders, self._concept_folders, ends, clock
+        )
         self.members = MemberCare(registry, self._dispatcher, self._removal, clock, self._uncancelled)
+        self.concepts = ConceptCare(
+            registry,
+            self._dispatcher,
+            self._concept_folders,
+            ends,
+            self._keeping,
+            clock,
+            self._uncancelled,
+            settings.concepts_per_member,
+        )
+        self._known_concepts = registry.concepts
         self.history, self._doomed = registry.history, registry.doomed
         self._started_at = clock()
 
@@ -77,8 +110,7 @@ class Studio:
         """Rebuilds the queue from the registry, starts the worker and the dispatcher. Raises RegistryTrouble."""
         self._started_at = self._clock()
         await self._jobs.fail_unreadable(self._started_at)
-        recovered = await self._jobs.recover(self._started_at)
-        await asyncio.to_thread(self._folders.tidy_up, [job.id for job in recovered], await self._jobs.states())
+        await self._recover()
         for job in await self._jobs.live():
             self._dispatcher.add(job, front=job.attempt > 0)
         await self._worker.start()
@@ -86,6 +118,18 @@ class Studio:
         self._tasks.start("receive", self._dispatcher.receive())
         self._tasks.start("keeping", self._keeping.run())
         return self
+
+    async def _recover(self) -> None:
+        """What ran when the bot was killed, and what it has left on the disk."""
+        trainings = [job for job in await self._jobs.live() if job.kind is JobKind.TRAIN]
+        progressed = self._concept_folders.progressed
+        further = await asyncio.to_thread(lambda: [job.id for job in trainings if progressed(job.id)])
+        recovered = await self._jobs.recover(self._started_at, further)
+        states = await self._jobs.states()
+        await asyncio.to_thread(self._folders.tidy_up, [job.id for job in recovered], states)
+        live = [job.id for job in trainings if not states[job.id].ended]
+        files = await self._known_concepts.files()
+        await asyncio.to_thread(self._concept_folders.tidy_up, live, files, known=bool(states or files))
 
     async def __aexit__(self, *exception: object) -> None:
         """Starts nothing more, stops the worker (a result that comes until then is kept), puts running jobs back."""
@@ -128,14 +172,23 @@ class Studio:
         drawn again by the worker instead. The rest is said at `Job`; `interaction_id` may be any id of Discord's
         that stands for the asking, such as that of a reply.
 
+        The `<name>`s in its prompts are looked up for this member in this server; `request.concepts` does not count.
+        (That of `redraw` does: see `ConceptCare.exactly`.)
+
         Raises QueueFull, TooManyAtOnce, Blocked, ImageRefused, InvalidRequest (the loaded model can't draw that
-        size), StartImageGone, StartImageDeleted, RegistryTrouble, OSError: `bot.errors.sentence` has the words.
+        size), StartImageGone, StartImageDeleted, ConceptUnknown, ConceptGone, WrongModel, RegistryTrouble, OSError:
+        `bot.errors.sentence` has the words.
 
         A caller that is cancelled meanwhile does not undo it: a job that is kept is always queued too.
         """
         model = self._dispatcher.status.model
         if model is not None:
             request.with_defaults(model.defaults)  # only to refuse early: the worker fills the defaults in
+        uses: list[ConceptUse] = []
+        if kind is not JobKind.RESAMPLE:  # which draws nothing
+            texts = [*request.prompts, request.negative_prompt]
+            uses = await self.concepts.resolve(texts, member_id=member_id, guild_id=guild_id)
+        request = msgspec.structs.replace(request, concepts=uses)
         now = self._clock()
         job = Job(
             id=new_job_id(now.timestamp()),
@@ -161,6 +214,73 @@ class Studio:
 
     async def _take(self, job: Job, init_image: bytes | None) -> Submitted:
         kept, created = await self._intake.take(job, init_image)
+        return Submitted(kept, created, self.place(kept.id))
+
+    async def may_train(self, name: str, *, member_id: int, guild_id: int | None) -> None:
+        """Before photos are asked for. Raises InvalidRequest (the name), Blocked, NoTrainings, TrainingActive,
+        TrainingLimit, ConceptLimit, RegistryTrouble."""
+        await self._training_intake.may_train(name, member_id=member_id, guild_id=guild_id)
+
+    async def train(
+        self,
+        *,
+        method: Method,
+        name: str,
+        class_word: str,
+        depicts: Depicts,
+        photos: Sequence[bytes],
+        consent: str,
+        member_id: int,
+        guild_id: int | None,
+        channel_id: int,
+        interaction_id: int | None = None,
+        file_limit: int | None = None,
+        max_steps: int | None = None,
+        prior_preservation: bool | None = None,
+    ) -> Submitted:
+        """Keep a training and queue it. The same interaction again gives the first job.
+
+        `photos`: clean RGB PNGs, as the photo check wrote them; `consent`: which version of the text they agreed to.
+        A name of an own concept makes a new version of it.
+
+        Raises InvalidRequest (name, class word, photos), Blocked, NoTrainings, TrainingActive, TrainingLimit,
+        ConceptLimit, DepictsSomethingElse, RegistryTrouble, OSError. As with `submit`, a caller that is cancelled
+        meanwhile does not undo it.
+        """
+        now = self._clock()
+        job_id = new_job_id(now.timestamp())
+        order = TrainingOrder(
+            job=job_id,
+            method=method,
+            name=concept_name(name),
+            class_word=checked_class_word(class_word),
+            depicts=depicts,
+            max_steps=self._training_steps if max_steps is None else max_steps,
+            prior_preservation=prior_preservation,
+        )
+        job = Job(
+            id=job_id,
+            member_id=member_id,
+            guild_id=guild_id,
+            channel_id=channel_id,
+            interaction_id=interaction_id,
+            message_id=None,
+            state=JobState.QUEUED,
+            attempt=0,
+            crashes=0,
+            request=ImageRequest(prompt=sample_prompts(order.name), seed=secrets.randbelow(1 << 31)),
+            error=None,
+            created_at=now,
+            kind=JobKind.TRAIN,
+            file_limit=file_limit,
+            of_person=depicts.is_person,
+            training=order,
+            consent=consent,
+        )
+        return await self._uncancelled.run(self._take_training(job, photos))
+
+    async def _take_training(self, job: Job, photos: Sequence[bytes]) -> Submitted:
+        kept, created = await self._training_intake.take(job, photos)
         return Submitted(kept, created, self.place(kept.id))
 
     async def attach_message(self, job_id: str, message_id: int) -> None:
@@ -263,7 +383,7 @@ class Studio:
 
     async def replay(self) -> None:
         """Say again where every live or untold job stands; chat calls this when it can talk."""
-        for running in self._dispatcher.running:
+        for running in self._dispatcher.lanes.running:
             self._announce.on_started(running.job)
         for line in self.queue_view().lines:
             if line.place is not None:
@@ -281,20 +401,24 @@ class Studio:
         return next((line.place for line in self.queue_view().lines if line.job.id == job_id), None)
 
     def queue_view(self) -> QueueView:
-        dispatcher = self._dispatcher
-        waiting = dispatcher.waiting.in_order(dispatcher.images_ahead, dispatcher.status)
-        lines = [QueueLine(one.job, None) for one in dispatcher.running]
-        lines += [QueueLine(job, place) for job, place in waiting]
-        images = dispatcher.running.images + dispatcher.waiting.images
-        return QueueView(lines, images, dispatcher.waiting.seconds(images), dispatcher.status)
+        status, pictures = self._dispatcher.status, self._dispatcher.lanes.pictures
+        lines: list[QueueLine] = []
+        for lane in self._dispatcher.lanes:
+            lines += [QueueLine(one.job, None) for one in lane.running]
+            lines += [QueueLine(job, place) for job, place in lane.in_order(status)]
+        images = pictures.running.images + pictures.waiting.images
+        return QueueView(lines, images, pictures.waiting.seconds(images), status)
 
     def status(self) -> StudioStatus:
         dispatcher = self._dispatcher
+        pictures, trainings = dispatcher.lanes.pictures, dispatcher.lanes.trainings
         return StudioStatus(
             worker=dispatcher.status,
-            queued=len(dispatcher.waiting),
-            running=len(dispatcher.running),
-            images_waiting=dispatcher.waiting.images,
+            queued=len(pictures.waiting),
+            running=len(pictures.running),
+            images_waiting=pictures.waiting.images,
+            trainings_queued=len(trainings.waiting),
+            trainings_running=len(trainings.running),
             started_at=self._started_at,
             last_result_at=dispatcher.last_result_at,
             kept_bytes=self._keeping.kept_bytes,

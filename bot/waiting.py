@@ -29,11 +29,12 @@ class WaitingRoom:
 
     @property
     def images(self) -> int:
-        return sum(job.images for job, _ in self._jobs.values())
+        """Or so many trainings."""
+        return sum(job.price for job, _ in self._jobs.values())
 
     def add(self, job: Job, *, front: bool = False) -> None:
         self._jobs[job.id] = job, time.monotonic()
-        self._queue.push(Entry(job.id, job.member_id, job.images), front=front)
+        self._queue.push(Entry(job.id, job.member_id, job.price), front=front)
 
     def settle(self) -> None:
         """The studio is idle: the next members to come start level."""
@@ -56,10 +57,15 @@ class WaitingRoom:
         A job whose worker died once draws alone: should it be the cause, it takes nobody down with it again.
         It is at the front of the queue, so everybody waits for that, not only the job itself.
         """
-        if not idle and any(job.crashes and self._may_run(job.id) for job, _ in self._jobs.values()):
+        if not idle and self.alone:
             return None
         entry = self._queue.pop(self._may_run)
         return None if entry is None else self._forget(entry.job_id)
+
+    @property
+    def alone(self) -> bool:
+        """Is there one that may run and has to draw alone?"""
+        return any(job.crashes and self._may_run(job.id) for job, _ in self._jobs.values())
 
     def _forget(self, job_id: str) -> Job | None:
         self._said.pop(job_id, None)

@@ -22,6 +22,7 @@ _HEIC_BRANDS: Final = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"m
 _NOT_A_PICTURE: Final = "This file is not a PNG, JPEG, WebP or GIF picture."
 _NO_HEIC: Final = "HEIC pictures can't be read here: send it as JPEG, or send a screenshot of it."
 _DAMAGED: Final = "This picture is damaged or cut off."
+_NO_MEMORY: Final = "This picture takes more memory to read than there is for it: send a smaller one."
 
 
 class ImageRefused(Exception):
@@ -74,8 +75,17 @@ def read_with_facts(
         image.load()
         facts = _facts(image)
         return _clean(image), facts
+    except MemoryError as error:
+        raise ImageRefused(_NO_MEMORY) from error
     except Exception as error:  # Pillow's decoders raise about anything on hostile bytes
         raise ImageRefused(_DAMAGED) from error
+
+
+def png_of(image: Image.Image) -> bytes:
+    """A clean image as a file, written quickly."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def _bounded_bytes(data: bytes | Path, max_bytes: int) -> bytes:
@@ -122,41 +132,49 @@ def _megapixels(image_limits: ImageLimits) -> str:
     return f"at most {image_limits.max_pixels / 1e6:g} megapixels are read."
 
 
-def _clean(image: Image.Image) -> Image.Image:
-    image = _upright(image)
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    clean = image.convert("RGB")
-    clean.info.clear()
-    return clean
-
-
 def _facts(image: Image.Image) -> ImageFacts:
-    orientation, placed = 1, False
-    with suppress(Exception):  # as in `_upright`
+    orientation, placed, animated = 1, False, False
+    with suppress(Exception):  # as in `_turn_upright`, and a second frame may be damaged
+        animated = bool(getattr(image, "is_animated", False))
+    with suppress(Exception):
         exif = image.getexif()
         orientation, placed = exif.get(ExifTags.Base.Orientation, 1), bool(exif.get_ifd(ExifTags.IFD.GPSInfo))
     return ImageFacts(
-        turned=image.info.get("original_orientation", orientation) in range(2, 9),
-        animated=getattr(image, "is_animated", False),
-        transparent=image.has_transparency_data and _lowest_alpha(image) < 255,
+        # pillow-heif has turned it by now, and kept what was said.
+        turned=(image.info.get("original_orientation") or orientation) in range(2, 9),
+        animated=animated,
+        transparent=_is_transparent(image),
         for_print=image.mode == "CMYK",
         placed=placed,
     )
 
 
-def _lowest_alpha(image: Image.Image) -> int:
-    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
-    return int(lowest)
+def _is_transparent(image: Image.Image) -> bool:
+    """Anywhere: many pictures bring an alpha channel that is opaque."""
+    if not image.has_transparency_data:
+        return False
+    image = image if "A" in image.getbands() else image.convert("RGBA")
+    lowest, _ = image.getchannel("A").getextrema()
+    return lowest != 255
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its camera said; as it is where that can't be read."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001 (damaged EXIF is no reason to refuse good pixels)
-        return image
+def _clean(image: Image.Image) -> Image.Image:
+    """As few copies as can be: one of 40 megapixels takes 160 MB."""
+    _turn_upright(image)
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.has_transparency_data:
+        if image.mode != "RGBA":
+            image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        return white
+    clean = image.convert("RGB")
+    clean.info.clear()
+    return clean
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """As its camera said; it stays as it is where that can't be read."""
+    with suppress(Exception):  # damaged EXIF is no reason to refuse good pixels
+        ImageOps.exif_transpose(image, in_place=True)

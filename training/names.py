@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from generation.request import InvalidRequest, shown
@@ -52,3 +52,12 @@ def mentioned(texts: Iterable[str]) -> list[str]:
             if _NAME.fullmatch(name):
                 names[name] = None
     return list(names)
+
+
+def without(text: str, names: Collection[str]) -> str:
+    """The text without the `<…>` of these names, and without the gaps that they would leave."""
+
+    def kept(mention: re.Match[str]) -> str:
+        return "" if unicodedata.normalize("NFKC", mention[1]).casefold() in names else mention[0]
+
+    return " ".join(_MENTION.sub(kept, text).split()) if names else text

@@ -46,6 +46,7 @@ class TrainingOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What kind of thing it is: "dog", "teddy bear"."""
     depicts: Depicts = Depicts.THING
     max_steps: int | None = None
+    """At most so many steps, where `training.defaults` has more."""
     prior_preservation: bool | None = None
 
 

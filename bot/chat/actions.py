@@ -13,6 +13,7 @@ from bot.chat.answers import answer, in_time
 from bot.chat.asking import allowed_to_remix, ask, chosen, here, may_manage, new_seed
 from bot.chat.attachments import SEEN_SIDE
 from bot.chat.buttons import PART_SIZE
+from bot.chat.concept_names import Asker
 from bot.chat.requests import resampled, varied
 from bot.chat.starts import start_again, start_of
 from bot.chat.wording import remixing as words
@@ -55,7 +56,8 @@ async def again(interaction: discord.Interaction[AtelierClient], job_id: str) ->
     """The same request with a new seed, for the person who pressed."""
     job, start = await in_time(interaction, _once_more(interaction, job_id))
     request = msgspec.structs.replace(job.request, seed=new_seed())
-    await ask(interaction, request, start=start, kind=job.kind, recipe=job.recipe)
+    kind = JobKind.IMAGINE if job.kind is JobKind.TRAIN else job.kind  # its samples, not the training
+    await ask(interaction, request, start=start, kind=kind, recipe=job.recipe)
 
 
 async def _once_more(interaction: discord.Interaction[AtelierClient], job_id: str) -> tuple[Job, Start | None]:
@@ -67,7 +69,7 @@ async def _once_more(interaction: discord.Interaction[AtelierClient], job_id: st
     if job.origin is not None and job.origin.job_id is not None:
         earlier = await client.studio.job(job.origin.job_id)
         await allowed_to_remix(client.studio, earlier.member_id, presser, interaction.guild_id)
-    return job, await start_again(client, job)
+    return job, await start_again(client, job, Asker.of(interaction))
 
 
 # ── from one picture ──
@@ -85,7 +87,7 @@ async def _variation(
     client = interaction.client
     picture = await chosen(interaction, job_id, index)
     await allowed_to_remix(client.studio, picture.job.member_id, interaction.user.id, interaction.guild_id)
-    start = await start_of(client, picture.job, picture.image, interaction.message)
+    start = await start_of(client, picture.job, picture.image, interaction.message, Asker.of(interaction))
     model = client.studio.status().worker.model
     request = varied(
         picture.job,
@@ -121,7 +123,7 @@ async def _larger(interaction: discord.Interaction[AtelierClient], job_id: str, 
     model = client.studio.status().worker.model
     if model is None:
         raise UserError(words.LOADING)
-    start = await start_of(client, job, image, interaction.message)
+    start = await start_of(client, job, image, interaction.message, Asker.of(interaction))
     drawn_over = None if job.kind is JobKind.RESAMPLE else upscale_request(image.recipe, start.path, model.defaults)
     if drawn_over is not None:
         return _Larger(drawn_over, start, JobKind.UPSCALE, None)

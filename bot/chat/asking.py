@@ -18,13 +18,14 @@ from bot.errors import NotFound, UserError
 from bot.job import JobKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     import discord
 
     from bot.chat.client import AtelierClient
     from bot.chat.starts import Start
     from bot.job import Job, JobImage
+    from bot.outlook import Submitted
     from bot.studio import Studio
     from generation.recipe import Recipe
     from generation.request import ImageRequest
@@ -59,7 +60,7 @@ async def ask(
             request,
             member_id=interaction.user.id,
             guild_id=interaction.guild_id,
-            channel_id=_channel_id(interaction),
+            channel_id=channel_of(interaction),
             interaction_id=interaction.id,
             init_image=None if start is None else start.data,
             kind=kind,
@@ -70,17 +71,30 @@ async def ask(
             file_limit=interaction.filesize_limit,
         ),
     )
+    await publish(
+        interaction,
+        submitted,
+        answer(interaction, wording.acknowledged(submitted.job.images, submitted.place)),
+    )
+
+
+async def publish(
+    interaction: discord.Interaction[AtelierClient], submitted: Submitted, saying: Awaitable[None]
+) -> None:
+    """Await `saying`, which tells the person who asked, then put the job's message into the channel."""
+    job = submitted.job
     try:
-        await answer(interaction, wording.acknowledged(submitted.job.images, submitted.place))
+        await saying
     finally:
         if submitted.created:  # else the first delivery of the same interaction sends the message
-            log.info("job %s: %s asked for", submitted.job.id, wording.images_count(submitted.job.images))
-            elsewhere = await client.delivery.publish(submitted.job, submitted.place, interaction)
+            what = "a training" if job.kind is JobKind.TRAIN else wording.images_count(job.images)
+            log.info("job %s: %s asked for", job.id, what)
+            elsewhere = await interaction.client.delivery.publish(job, submitted.place, interaction)
             if elsewhere:
                 await answer(interaction, wording.TOLD_ELSEWHERE)
 
 
-def _channel_id(interaction: discord.Interaction[AtelierClient]) -> int:
+def channel_of(interaction: discord.Interaction[AtelierClient]) -> int:
     if interaction.channel_id is None:
         raise NotFound(wording.NOT_ALLOWED_HERE)
     return interaction.channel_id

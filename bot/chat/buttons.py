@@ -178,5 +178,6 @@ def result_controls(job: Job, images: Sequence[JobImage], *, withheld: Collectio
 
 def end_controls(job: Job, index: int | None = None) -> discord.ui.View:
     """The buttons under a job that ended without pictures; `index` of the first where others have their message."""
-    names: tuple[Action, ...] = ("delete",) if job.kind is JobKind.RESAMPLE else ("again", "delete")
+    once = job.kind in (JobKind.RESAMPLE, JobKind.TRAIN)  # what it was made from is not there for another time
+    names: tuple[Action, ...] = ("delete",) if once else ("again", "delete")
     return controls(job.id, *names, index=index)

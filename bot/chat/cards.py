@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bot.job import Job, JobImage
     from bot.outlook import Place
     from bot.worker.messages import Progress
+    from training.order import TrainedConcept
 
 
 CLOSED_REMEMBERED: Final = 1000
@@ -46,10 +47,18 @@ class Card:
     progress: Progress | None = None
     images: Sequence[JobImage] = ()
     reason: str | None = None
+    trained: TrainedConcept | None = None
+    """What came of a training; None also where the concept was deleted meanwhile."""
     shown: str | None = None
     """Text of the last edit."""
     interrupted: bool = False
     """A worker was lost with it: the half-drawn preview has to go."""
+    previews: int = 0
+    """How many the worker has made for it."""
+    preview_shown: int = 0
+    """Which of them its message shows."""
+    planned_at: float = float("-inf")
+    """When an edit was last planned for its progress; a training's are few."""
     ending: bool = False
     """Its end may be in the channel already, whole or in part: told by an earlier life of the bot or try."""
     told: set[int] = field(default_factory=set[int])
@@ -93,6 +102,7 @@ class Card:
         if self.phase is Phase.ENDED:
             return
         before = self.progress
+        self.previews += progress.preview is not None
         if progress.preview is None and before is not None and before.attempt == progress.attempt:
             # The worker makes one every half second: quick steps in between come without.
             progress = msgspec.structs.replace(progress, preview=before.preview)

@@ -11,11 +11,12 @@ import aiohttp
 import discord
 from discord import app_commands
 
-from bot.chat import reporting
+from bot.chat import concept_import, reporting, training
 from bot.chat.answers import answer, sentence_for
 from bot.chat.buttons import JobButton, UnknownButton
 from bot.chat.commands import (
     cancel,
+    concepts,
     forget_me,
     history,
     imagine,
@@ -26,7 +27,9 @@ from bot.chat.commands import (
     remix,
     report,
     server,
+    train,
 )
+from bot.chat.concepts import DeleteConceptButton
 from bot.chat.delivery import Delivery
 from bot.chat.discord_errors import is_passing, short
 from bot.chat.forgetting import ForgetButton
@@ -34,6 +37,8 @@ from bot.chat.history import PageButton, PictureMenu
 from bot.chat.messages import Messages
 from bot.chat.remixing import SeenMessages, submitted
 from bot.chat.replies import Replies
+from bot.chat.training_buttons import DraftButton
+from bot.chat.training_drafts import Drafts
 from bot.chat.waiting import plain_wait
 
 if TYPE_CHECKING:
@@ -50,6 +55,8 @@ LOGIN_PAUSES: Final = (1.0, 2.0, 4.0, 8.0)
 
 COMMANDS = (
     imagine.imagine,
+    train.train,
+    concepts.concepts,
     queue.queue,
     cancel.cancel,
     info.info,
@@ -105,11 +112,13 @@ class AtelierClient(discord.AutoShardedClient):
         self.seen_messages = SeenMessages()
         messages = Messages(self, nsfw_threshold=settings.nsfw_threshold)
         self.delivery = Delivery(studio, messages, wait=wait, sleep=sleep, clock=clock)
+        self.drafts = Drafts(settings.data_dir.absolute() / "drafts")
         self.replies = Replies(self, clock=clock)
         self.tree = Tree(self, allowed_contexts=_EVERYWHERE, allowed_installs=_EVERYONE)
         for command in COMMANDS:
             self.tree.add_command(command)
-        self._delivering: asyncio.Task[None] | None = None
+        self._wait, self._sleep = wait, sleep
+        self._working: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -128,10 +137,13 @@ class AtelierClient(discord.AutoShardedClient):
 
     async def setup_hook(self) -> None:
         """Logged in, not yet connected: buttons of earlier lives, delivery, and the commands' definitions."""
-        self.add_dynamic_items(JobButton, UnknownButton, PageButton, PictureMenu, ForgetButton)
+        self.add_dynamic_items(JobButton, UnknownButton, PageButton, PictureMenu, ForgetButton, DraftButton)
+        self.add_dynamic_items(DeleteConceptButton)
         self.studio.subscribe(self.delivery)
-        self._delivering = asyncio.create_task(self.delivery.run(), name="delivery")
-        self._delivering.add_done_callback(self._delivery_ended)
+        for name, work in (("delivery", self.delivery.run()), ("drafts", self.drafts.tidy(self._wait, self._sleep))):
+            task = asyncio.create_task(work, name=name)
+            task.add_done_callback(self._work_ended)
+            self._working.append(task)
         await self._sync_commands()
 
     async def _sync_commands(self) -> None:
@@ -152,6 +164,8 @@ class AtelierClient(discord.AutoShardedClient):
         """discord.py itself hands on commands and buttons; forms come here, so that none depends on its memory."""
         await submitted(interaction)
         await reporting.submitted(interaction)
+        await training.submitted(interaction)
+        await concept_import.submitted(interaction)
 
     async def on_ready(self) -> None:
         log.info("connected to Discord as %s, in %d servers", self.user, len(self.guilds))
@@ -163,24 +177,25 @@ class AtelierClient(discord.AutoShardedClient):
     async def on_resumed(self) -> None:
         self.delivery.recover()
 
-    def _delivery_ended(self, task: asyncio.Task[None]) -> None:
+    def _work_ended(self, task: asyncio.Task[None]) -> None:
         """Without delivery nobody gets a picture: stop the client, whose `start` then raises the reason."""
         if task.cancelled() or (failure := task.exception()) is None:
             return
         self._failure = failure
-        log.critical("delivery died: %s", short(failure), exc_info=failure)
+        log.critical("%s died: %s", task.get_name(), short(failure), exc_info=failure)
         self._closing = asyncio.create_task(self.close(), name="closing")
 
     async def start(self, token: str, *, reconnect: bool = True) -> None:
-        """Log in and work until closed. Raises what killed delivery."""
+        """Log in and work until closed. Raises what killed delivery or the other side task."""
         await super().start(token, reconnect=reconnect)
         if self._failure is not None:
             raise self._failure
 
     async def close(self) -> None:
-        if self._delivering is not None and not self._delivering.done():
-            self._delivering.cancel()
-            await asyncio.wait({self._delivering})
+        for task in self._working:
+            task.cancel()
+        if self._working:
+            await asyncio.wait(self._working)
         await super().close()
 
 

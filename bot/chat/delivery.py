@@ -25,6 +25,7 @@ from bot.chat.rendering import render_failure, render_live
 from bot.chat.results import Results
 from bot.chat.waiting import Sleep, Wait, plain_wait
 from bot.errors import RegistryTrouble
+from bot.job import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +44,8 @@ FOLLOW_UP_SECONDS: Final = 13.5 * 60
 """A follow-up can be edited for 15 minutes; what is not done by then is stopped while that can still be said."""
 REMIND_SECONDS: Final = 10 * 60
 START_PATIENCE_SECONDS: Final = 1.0
+TRAINING_SECONDS: Final = 5.0
+"""Between two edits that say only how far a training is: it takes minutes, and pictures share the channel's edits."""
 _IDLE_SCHEDULERS: Final = 200
 
 
@@ -104,6 +107,10 @@ class Delivery:
     async def publish(self, job: Job, place: Place | None, interaction: discord.Interaction[Any] | None) -> bool:
         """See `Posting.publish`."""
         return await self._posting.publish(job, place, interaction)
+
+    def may_send(self, interaction: discord.Interaction[Any]) -> bool:
+        """See `Messages.may_send`."""
+        return self._messages.may_send(interaction)
 
     async def _take_up(self) -> None:
         if not self._recovered:
@@ -170,9 +177,17 @@ class Delivery:
 
     def _progress(self, job: Job, progress: Progress) -> None:
         card = self._cards.of(job)
-        if card is not None:
-            card.progressed(job, progress)
+        if card is None:
+            return
+        before = card.progress
+        card.progressed(job, progress)
+        if job.kind is not JobKind.TRAIN:
             self._plan(card)
+            return
+        news = progress.preview is not None or before is None or before.phase is not progress.phase
+        if news or self._clock() - card.planned_at >= TRAINING_SECONDS:
+            card.planned_at = self._clock()
+            self._plan(card, minor=not news)
 
     def _ended(self, job: Job, *, images: Sequence[JobImage] = (), reason: str | None = None) -> None:
         card = self._cards.of(job)
@@ -193,11 +208,14 @@ class Delivery:
         if card.is_over() or (card.fresh and card.message is None):
             return
         message = await self._posting.message_of(card)
+        preview = card.previews
         rendered = await render_live(card)
         if card.is_over() or (rendered.files is None and card.shown == rendered.content):
             return
         card.shown = rendered.content
         await self._messages.edit(message, rendered)
+        if rendered.files:
+            card.preview_shown = preview
 
     async def _deliver(self, card: Card) -> None:
         """How the job ended, in its messages; then the registry says that its member knows."""

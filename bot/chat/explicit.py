@@ -30,8 +30,9 @@ def is_age_restricted(channel: object) -> bool:
 
 
 def is_withheld(job: Job, image: JobImage, *, threshold: float, age_restricted: bool) -> bool:
-    """Explicit ones are shown in age-restricted channels only, and never where they began as somebody's picture."""
-    return is_explicit(image, threshold) and (job.foreign_start or not age_restricted)
+    """Explicit ones are shown in age-restricted channels only, and never where they began as somebody's picture or
+    a concept of a person is in them."""
+    return is_explicit(image, threshold) and (job.foreign_start or job.of_person or not age_restricted)
 
 
 def is_withheld_in(channel: object, client: AtelierClient, job: Job, image: JobImage) -> bool:

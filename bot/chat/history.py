@@ -74,6 +74,8 @@ def _withheld(interaction: discord.Interaction[AtelierClient], picture: Picture)
     job = picture.job
     if not is_withheld_in(interaction.channel, interaction.client, job, picture.image):
         return ""
+    if job.of_person:
+        return words.EXPLICIT_OF_PERSON
     return words.EXPLICIT_NEVER if job.foreign_start else words.EXPLICIT
 
 

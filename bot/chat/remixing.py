@@ -20,6 +20,7 @@ import discord
 from bot.chat import wording
 from bot.chat.answers import answer, in_time, open_form, sentence_for
 from bot.chat.asking import allowed_to_remix, ask, chosen, new_seed
+from bot.chat.concept_names import Asker, usable_words
 from bot.chat.discord_errors import is_passing, short
 from bot.chat.explicit import is_withheld_in
 from bot.chat.remix_form import RemixForm, Typed, request_of, values_in
@@ -104,7 +105,7 @@ async def _form_of_ours(
     if message is not None:
         shown = shown_in(message, job) & shown or shown
     choices = [(number, words.picture_number(number)) for number in sorted(shown | {index})]
-    basis = basis_of(job, picture.image, _defaults(interaction))
+    basis = await _own_words(interaction, basis_of(job, picture.image, _defaults(interaction)))
     return RemixForm(f"atelier:remix:{job_id}:{index}", basis, choices, selected=index)
 
 
@@ -119,7 +120,8 @@ async def _form_of_any(interaction: discord.Interaction[AtelierClient], message:
     client.seen_messages.keep(message)
     custom_id = f"atelier:remix-of:{message.channel.id}:{message.id}"
     choices = [(number - 1, words.picture_number(number - 1)) for number in source.numbers[:MOST_PICTURES]]
-    return RemixForm(custom_id, _basis_of_source(interaction, source), choices, selected=choices[0][0])
+    basis = await _own_words(interaction, _basis_of_source(interaction, source))
+    return RemixForm(custom_id, basis, choices, selected=choices[0][0])
 
 
 def _basis_of_source(interaction: discord.Interaction[AtelierClient], source: Source) -> Basis:
@@ -127,6 +129,11 @@ def _basis_of_source(interaction: discord.Interaction[AtelierClient], source: So
     if source.job is None:
         return basis_of_any(_defaults(interaction))
     return source.basis(interaction.client, None)
+
+
+async def _own_words(interaction: discord.Interaction[AtelierClient], basis: Basis) -> Basis:
+    """As the form shows it to whoever opened it: without others' private concepts."""
+    return await usable_words(interaction.client.studio, basis, Asker.of(interaction))
 
 
 def _defaults(interaction: discord.Interaction[AtelierClient]) -> ModelDefaults | None:
@@ -163,11 +170,11 @@ async def _from_ours(
 ) -> tuple[ImageRequest, Start]:
     client = interaction.client
     opened = await chosen(interaction, job_id, index)
-    basis = basis_of(opened.job, opened.image, _defaults(interaction))
+    basis = await _own_words(interaction, basis_of(opened.job, opened.image, _defaults(interaction)))
     request = request_of(typed, basis, "start", seed=new_seed())
     picture = opened if typed.number in (None, index) else await chosen(interaction, job_id, typed.number)
     await allowed_to_remix(client.studio, picture.job.member_id, interaction.user.id, interaction.guild_id)
-    return request, await start_of(client, picture.job, picture.image, interaction.message)
+    return request, await start_of(client, picture.job, picture.image, interaction.message, Asker.of(interaction))
 
 
 async def _from_any(
@@ -182,13 +189,14 @@ async def _from_any(
     if number not in source.numbers:
         raise UserError(words.REMIX_ELSEWHERE)
     await allowed_to_remix(client.studio, source.owner_id, interaction.user.id, interaction.guild_id)
-    basis, seed = _basis_of_source(interaction, source), new_seed()
+    basis, seed = await _own_words(interaction, _basis_of_source(interaction, source)), new_seed()
     request_of(typed, basis, "start", seed=seed)  # refuses what is wrong before anything is downloaded
     try:
-        start, found = await start_from(client, source, number)
+        start, found = await start_from(client, source, number, Asker.of(interaction))
     except NotDownloaded as error:
         raise UserError(words.REMIX_ELSEWHERE) from error
     if source.job is None:  # the form could not show them
+        found = await _own_words(interaction, found)
         basis = dataclasses.replace(basis, prompt=found.prompt, size=found.size)
     return request_of(typed, basis, "start", seed=seed), start
 

@@ -6,7 +6,7 @@ import asyncio
 import io
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import discord
 
@@ -14,6 +14,7 @@ from bot.chat import attachments, wording
 from bot.chat.buttons import PART_SIZE, controls, end_controls, result_controls
 from bot.chat.cards import Card, Phase
 from bot.chat.explicit import is_explicit, is_withheld
+from bot.chat.wording import training_job
 from bot.job import JobKind, JobState
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from bot.job import Job, JobImage
 
 log = logging.getLogger(__name__)
+
+
+_LOST: Final = {JobKind.RESAMPLE: wording.ENLARGED_LOST, JobKind.TRAIN: training_job.SAMPLES_LOST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Venue:
 async def render_live(card: Card) -> Rendered:
     """A job that waits or is being drawn."""
     view = controls(card.job.id, "cancel")
+    if card.job.kind is JobKind.TRAIN:
+        return await _render_training(card, view)
     if card.phase is not Phase.DRAWING:
         files: list[discord.File] | None = [] if card.interrupted else None
         return Rendered(wording.waiting(card.job, card.place), view, files)
@@ -59,6 +65,18 @@ async def render_live(card: Card) -> Rendered:
     return Rendered(content, view, None if file is None else [file])
 
 
+async def _render_training(card: Card, view: discord.ui.View) -> Rendered:
+    """Its samples stay, also while it waits for another worker, until there are newer ones: they are sent once."""
+    if card.phase is not Phase.DRAWING:
+        return Rendered(training_job.waiting(card.job, card.place), view)
+    if card.progress is None:
+        return Rendered(training_job.starting(card.job), view)
+    file = None
+    if card.previews > card.preview_shown:
+        file = await _preview_file(card, training_job.samples_alt_text(card.job))
+    return Rendered(training_job.training(card.job, card.progress), view, None if file is None else [file])
+
+
 async def render_end(card: Card, venue: Venue, part: int = 0, made_from: str = "") -> Rendered:
     """A job that ended: those of its pictures that are in one message, or why there are none.
 
@@ -67,24 +85,33 @@ async def render_end(card: Card, venue: Venue, part: int = 0, made_from: str = "
     job = card.job
     if card.reason is not None:
         return render_failure(job, card.reason)
-    if job.state is JobState.CANCELLED or not card.images:
+    if job.kind is JobKind.TRAIN:
+        if job.state is JobState.CANCELLED:
+            return Rendered(training_job.cancelled(job), end_controls(job), [])
+        if not card.images:  # none of its samples could be drawn or checked; what was learned is there
+            return Rendered(training_job.finished(job, card.trained, (), 0), end_controls(job), [])
+    elif job.state is JobState.CANCELLED or not card.images:
         return Rendered(wording.cancelled(job), end_controls(job), [])
     images = card.images[part * PART_SIZE : (part + 1) * PART_SIZE]
     shown = [image for image in images if _may_show(image, card, venue)]
     withheld = {image.index for image in images} - {image.index for image in shown}
-    content = wording.finished(job, images, len(withheld), len(card.images), made_from)
+    if job.kind is JobKind.TRAIN:
+        content = training_job.finished(job, card.trained, images, len(withheld))
+    else:
+        content = wording.finished(job, images, len(withheld), len(card.images), made_from)
     try:
         files = await asyncio.to_thread(_files, card, shown, venue)
     except FileNotFoundError:
         log.warning("job %s: a file of its pictures is gone", job.id)
-        lost = wording.ENLARGED_LOST if job.kind is JobKind.RESAMPLE else wording.PICTURE_LOST
+        lost = _LOST.get(job.kind, wording.PICTURE_LOST)
         return render_failure(job, lost, images[0].index)
     return Rendered(content, result_controls(job, images, withheld=withheld), files)
 
 
 def render_failure(job: Job, reason: str, index: int | None = None) -> Rendered:
     """`index`: of the first picture that should be in this message."""
-    return Rendered(wording.failed(job, reason), end_controls(job, index), [])
+    said = training_job.failed(job, reason) if job.kind is JobKind.TRAIN else wording.failed(job, reason)
+    return Rendered(said, end_controls(job, index), [])
 
 
 def _may_show(image: JobImage, card: Card, venue: Venue) -> bool:

@@ -22,6 +22,7 @@ from bot.chat import wording
 from bot.chat.answers import sentence_for
 from bot.chat.asking import allowed_to_remix, new_seed
 from bot.chat.commands.server import studio_channel_of
+from bot.chat.concept_names import Asker, usable_words
 from bot.chat.discord_errors import NO_HISTORY_CODE, short
 from bot.chat.requests import MEDIUM_STRENGTH, remixed
 from bot.chat.sources import Source, source_of, start_from
@@ -148,9 +149,11 @@ class Replies:
         client, guild = self._client, message.guild
         number, text = _numbered(self._mention.sub(" ", message.content), source)
         said = parse_prompt(text)
-        start, basis = await start_from(client, source, number)
+        asker = Asker(message.author.id, None if guild is None else guild.id)
+        start, basis = await start_from(client, source, number, asker)
         if shown is not None and shown is not source and shown.images:
             basis = dataclasses.replace(shown.basis(client, None), size=basis.size)
+        basis = await usable_words(client.studio, basis, asker)
         request = remixed(basis, said, start.path, seed=new_seed(), strength=MEDIUM_STRENGTH)
         submitted = await client.studio.submit(
             request,

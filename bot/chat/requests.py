@@ -23,7 +23,7 @@ followed (a blue background stays blue at 0.4); from 0.7 on, loose words ("a mon
 
 
 def redrawn(request: ImageRequest, recipe: Recipe) -> ImageRequest:
-    """What draws one picture of `request` again, by itself."""
+    """What draws one picture of `request` again, by itself. Its concepts are for the caller to find."""
     return msgspec.structs.replace(
         request,
         prompt=recipe.prompt,
@@ -33,6 +33,7 @@ def redrawn(request: ImageRequest, recipe: Recipe) -> ImageRequest:
         height=recipe.height,
         count=1,
         strength=recipe.strength,
+        concepts=[],
     )
 
 

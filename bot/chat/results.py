@@ -17,8 +17,9 @@ from bot.chat import wording
 from bot.chat.buttons import PART_SIZE
 from bot.chat.discord_errors import is_archived, is_passing, is_too_large, short
 from bot.chat.rendering import render_end
+from bot.chat.wording import training_job
 from bot.errors import NotFound
-from bot.job import JobState
+from bot.job import JobKind, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -53,6 +54,8 @@ class Results:
         """All of it; what an earlier call has done is not done again. Raises Discord's errors."""
         message = await self._posting.message_of(card)
         repeated, card.ending = card.ending, True
+        if card.job.kind is JobKind.TRAIN and card.job.state not in (JobState.CANCELLED, JobState.FAILED):
+            card.trained = await self._studio.concepts.trained(card.job.id)
         made_from = _made_from(card) if card.images else ""
         if 0 not in card.told:
             await self._reopening(card.job, lambda: self._edit(card, message, made_from))
@@ -135,7 +138,10 @@ class Results:
         if card.pinged or card.follow_up is not None or not _deserves_ping(job):
             return
         card.pinged = True
-        text = wording.ping(job, failed=card.reason is not None, shown=card.seen)
+        failed = card.reason is not None
+        text = wording.ping(job, failed=failed, shown=card.seen)
+        if job.kind is JobKind.TRAIN:
+            text = training_job.ping(job, failed=failed)
         for pause in (*PING_PAUSES, None):
             try:
                 if not await self._studio.members.ping(job.member_id):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import discord
 
     from bot.chat.client import AtelierClient
+    from bot.chat.concept_names import Asker
     from bot.job import Job, JobImage
     from generation.recipe import Recipe
 
@@ -110,13 +111,13 @@ def _shown_there(
     return [image for image in images if not is_withheld_in(message.channel, client, job, image)]
 
 
-async def start_from(client: AtelierClient, source: Source, number: int | None) -> tuple[Start, Basis]:
-    """One of a source's pictures as a start image (the first without a number), and its recipe.
+async def start_from(client: AtelierClient, source: Source, number: int | None, asker: Asker) -> tuple[Start, Basis]:
+    """One of a source's pictures as a start image (the first without a number), and its recipe as it stands.
 
     Raises UserError, RegistryTrouble.
     """
     if source.job is not None:
-        start = await start_of(client, source.job, source.image(number), source.message)
+        start = await start_of(client, source.job, source.image(number), source.message, asker)
         return start, source.basis(client, number)
     index = 0 if number is None else number - 1
     message, attachment = source.message, source.attachments[index]

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import discord
+import msgspec
 
 from bot.chat import wording
 from bot.chat.buttons import PART_SIZE
 from bot.chat.discord_errors import is_passing, short
 from bot.chat.requests import redrawn
 from bot.chat.wording import remixing as words
-from bot.errors import NotDownloaded, UserError
+from bot.errors import ConceptUnknown, NotDownloaded, UserError
 from bot.job import JobKind, Origin
 from generation import limits
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bot.chat.client import AtelierClient
+    from bot.chat.concept_names import Asker
     from bot.job import Job, JobImage
     from generation.request import ImageRequest
 
@@ -56,8 +58,11 @@ class Start:
         return self.image or "start"
 
 
-async def start_of(client: AtelierClient, job: Job, image: JobImage, message: discord.Message | None) -> Start:
-    """A finished picture of `job` as a start image. `message`: one that shows it, if there is one in hand.
+async def start_of(
+    client: AtelierClient, job: Job, image: JobImage, message: discord.Message | None, asker: Asker
+) -> Start:
+    """A finished picture of `job` as a start image. `message`: one that shows it, if there is one in hand; `asker`:
+    whose concepts may draw it again.
 
     Raises UserError: nothing of it is left. RegistryTrouble.
     """
@@ -67,11 +72,11 @@ async def start_of(client: AtelierClient, job: Job, image: JobImage, message: di
     data = await _posted(client, job, image, message)
     if data is not None:
         return Start(data=data, foreign=job.foreign_start, origin=origin)
-    request = await _redraw(client, job, image)
+    request = await _redraw(client, job, image, asker)
     return Start(redraw=request, foreign=job.foreign_start, origin=origin)
 
 
-async def start_again(client: AtelierClient, job: Job) -> Start | None:
+async def start_again(client: AtelierClient, job: Job, asker: Asker) -> Start | None:
     """The start image that `job` itself had, for the same once more. None: it had none.
 
     Raises UserError: it is gone, and so is what it was made from. RegistryTrouble.
@@ -87,20 +92,24 @@ async def start_again(client: AtelierClient, job: Job) -> Start | None:
     images = {image.index: image for image in await client.studio.images(earlier.id)}
     if job.origin.index not in images:
         raise UserError(words.START_IMAGE_GONE)
-    return await start_of(client, earlier, images[job.origin.index], None)
+    return await start_of(client, earlier, images[job.origin.index], None, asker)
 
 
 async def download(
-    attachment: discord.Attachment, *, refresh: Callable[[], Awaitable[discord.Attachment | None]] | None = None
+    attachment: discord.Attachment,
+    *,
+    limit: int | None = None,
+    refresh: Callable[[], Awaitable[discord.Attachment | None]] | None = None,
 ) -> bytes:
-    """Its bytes. Judged by its size before, never by its name or type.
+    """Its bytes, at most `limit` (as pictures have). Judged by its size before, never by its name or type.
 
     `refresh`: gives it with a fresh link, since links expire after about a day.
 
     Raises NotDownloaded. UserError: it is too large.
     """
-    if attachment.size > limits.IMAGE_BYTES:
-        raise UserError(wording.too_large_attachment(attachment.size, limits.IMAGE_BYTES))
+    most = limits.IMAGE_BYTES if limit is None else limit
+    if attachment.size > most:
+        raise UserError(wording.too_large_attachment(attachment.size, most))
     try:
         async with asyncio.timeout(DOWNLOAD_SECONDS):
             return await _read(attachment, refresh)
@@ -209,8 +218,9 @@ def _attachment(
 # ── drawing it again ──
 
 
-async def _redraw(client: AtelierClient, job: Job, image: JobImage) -> ImageRequest:
-    """Raises UserError: with another model or without its own start image, it would be another picture."""
+async def _redraw(client: AtelierClient, job: Job, image: JobImage, asker: Asker) -> ImageRequest:
+    """Raises UserError: with another model, without its own start image or with other concepts than the very files
+    that drew it, it would be another picture."""
     model = client.studio.status().worker.model
     if model is None:
         raise UserError(words.GONE_WHILE_LOADING)
@@ -219,4 +229,13 @@ async def _redraw(client: AtelierClient, job: Job, image: JobImage) -> ImageRequ
     path = client.studio.start_image(job)
     if path is not None and not await asyncio.to_thread(path.is_file):
         raise UserError(words.PICTURE_GONE)
-    return redrawn(job.request, image.recipe)
+    request = redrawn(job.request, image.recipe)
+    if not image.recipe.concepts:
+        return request
+    try:
+        uses = await client.studio.concepts.exactly(
+            image.recipe.concepts, member_id=asker.member_id, guild_id=asker.guild_id
+        )
+    except ConceptUnknown as error:  # deleted, trained anew, or somebody's own: which of them is not said
+        raise UserError(words.PICTURE_GONE) from error
+    return msgspec.structs.replace(request, concepts=list(uses))

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Self
 
+from bot.registry.concepts import Concepts
 from bot.registry.database import Database
 from bot.registry.doomed import Doomed
 from bot.registry.guilds import Guilds
@@ -15,6 +16,7 @@ from bot.registry.migrate import upgrade
 from bot.registry.pictures import Pictures
 from bot.registry.removals import Removals
 from bot.registry.reports import Reports
+from bot.registry.trainings import Trainings
 
 DATABASE = "atelier.db"
 
@@ -38,6 +40,8 @@ class Registry:
         self.doomed = Doomed(self._database)
         self.members = Members(self._database)
         self.reports = Reports(self._database)
+        self.concepts = Concepts(self._database)
+        self.trainings = Trainings(self._database, self.folder)
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._lock.__enter__)

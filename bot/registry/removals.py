@@ -8,13 +8,15 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, u
 from sqlalchemy.engine import CursorResult, Result
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.concepts import NOTHING, Removed
 from bot.errors import START_IMAGE_DELETED
 from bot.job import LIVE, Job, JobState
+from bot.registry.concept_rows import concepts_where, fail_users, removed_of
 from bot.registry.database import Database
 from bot.registry.doomed import doom_messages
 from bot.registry.reports import FORGOTTEN
 from bot.registry.rows import job_from_row
-from bot.registry.tables import BlockRow, ImageRow, JobRow, MemberRow, ReportRow
+from bot.registry.tables import BlockRow, ConceptRow, ImageRow, JobRow, MemberRow, ReportRow
 from bot.registry.whole import whole
 
 _WITHOUT_ORIGIN = {
@@ -48,7 +50,9 @@ class Forgotten:
     reports: int
     cancelled: Sequence[Job]
     failed: Sequence[Job]
-    """Other members' jobs that would have started from a picture of theirs."""
+    """Other members' jobs that would have started from a picture of theirs, or have used a concept of theirs."""
+    concepts: int = 0
+    removed: Removed = NOTHING
 
 
 class Removals:
@@ -83,22 +87,31 @@ class Removals:
 
     @whole
     async def forget(self, member_id: int, *, doom: bool, now: datetime) -> Forgotten:
-        """Deletes every row of a member and, where `doom`, dooms the messages of their pictures.
+        """Deletes every row of a member, concepts included, and, where `doom`, dooms the messages of their pictures.
 
-        What others made from them stays, without a word of where it came from; others' live jobs that would start
-        from a picture of theirs have failed. Reports and blocks stay without the member's id as their author.
+        What others made from them, or with a concept of theirs, stays, without a word of where it came from; others'
+        live jobs that would start from a picture of theirs, or use a concept of theirs, have failed. Reports and
+        blocks stay without the member's id as their author.
         """
         own = JobRow.member_id == member_id
         async with self.database.write() as session:
             messages = await doom_messages(session, own, now) if doom else 0
             pictures = select(func.count()).select_from(ImageRow).join(JobRow, ImageRow.job_id == JobRow.id)
+            concepts = await concepts_where(session, ConceptRow.owner_id == member_id)
+            users = [v for concept in concepts for v in concept.versions]
+            removed = await removed_of(session, ConceptRow.owner_id == member_id)
             forgotten = Forgotten(
                 pictures=await session.scalar(pictures.where(own)) or 0,
                 jobs=await session.scalar(select(func.count()).select_from(JobRow).where(own)) or 0,
                 messages=messages,
                 reports=await _without_author(session, member_id),
                 cancelled=await _jobs(session, select(JobRow).where(own, JobRow.state.in_(LIVE))),
-                failed=await _cut_off(session, member_id, now),
+                failed=[
+                    *await _cut_off(session, member_id, now),
+                    *await fail_users(session, users, now, but_of=member_id),
+                ],
+                concepts=len(concepts),
+                removed=removed,
             )
             await session.execute(delete(MemberRow).where(MemberRow.id == member_id))
             return forgotten

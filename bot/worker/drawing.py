@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from PIL import Image
 
@@ -21,7 +21,6 @@ from bot.worker.messages import (
     DrawnImage,
     Failed,
     FromWorker,
-    Heartbeat,
     Progress,
 )
 from bot.worker.pictures import CheckedFiles, CheckFailed, drawn_first, start_path
@@ -31,7 +30,6 @@ from generation.request import ImageRequest, InvalidRequest
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 1.0
 PREVIEW_SECONDS = 0.5
 PREVIEW_SHARE = 0.1
 """Of the time, at most, for previews (drawn, checked and written), however many jobs are being drawn."""
@@ -44,12 +42,17 @@ class Engine(Protocol):
 
     @property
     def busy(self) -> bool: ...
+    @property
+    def stalled(self) -> bool: ...
+    def beside(self) -> Self: ...
     def total_steps(self, request: ImageRequest) -> int: ...
     def admit(self, request_id: str, request: ImageRequest) -> None: ...
     def step(self) -> list[events.Event]: ...
     def cancel(self, request_id: str) -> bool: ...
     def preview(self, request_id: str) -> Image.Image | None: ...
     def holds(self, request_id: str) -> bool: ...
+    def forget_concept(self, sha256: str) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -78,38 +81,32 @@ class _Drawing:
 
 
 class DrawingLoop:
-    """`score`: how unsafe a picture is, 0 to 1. `send`: to the bot."""
+    """`files`: what writes checked pictures. `send`: to the bot."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        score: Callable[[Image.Image], float],
-        send: Callable[[FromWorker], None],
-        nsfw_threshold: float,
-    ) -> None:
-        self._engine, self._send = engine, send
-        self._files = CheckedFiles(score, nsfw_threshold)
+    def __init__(self, engine: Engine, files: CheckedFiles, send: Callable[[FromWorker], None]) -> None:
+        self._engine, self._files, self._send = engine, files, send
         self._drawings: dict[str, _Drawing] = {}
         self._enlarging: dict[str, _Drawing] = {}
         """Without the engine, one between two of its steps: it takes as long as a decode. By job."""
-        self._steps = 0
-        self._last_beat = 0.0
         self._next_preview = 0.0
 
     @property
     def busy(self) -> bool:
         return self._engine.busy or bool(self._enlarging)
 
-    def beat(self) -> None:
-        """A heartbeat, where the last one is long enough ago."""
-        now = time.monotonic()
-        if now - self._last_beat >= HEARTBEAT_SECONDS / 2:
-            self._last_beat = now
-            self._send(Heartbeat(step_counter=self._steps, jobs=self._jobs))
+    @property
+    def stalled(self) -> bool:
+        """Could the last step only wait, for concepts that are being read?"""
+        return self._engine.stalled and not self._enlarging
 
     @property
-    def _jobs(self) -> list[str]:
+    def jobs(self) -> list[str]:
+        """Those that it holds."""
         return [*(drawing.draw.job for drawing in self._drawings.values()), *self._enlarging]
+
+    def forget(self, sha256: str) -> None:
+        """A concept was deleted."""
+        self._engine.forget_concept(sha256)
 
     def take(self, message: Draw | Cancel) -> None:
         if isinstance(message, Cancel):
@@ -151,7 +148,6 @@ class DrawingLoop:
 
     def step(self) -> None:
         """One unit of the engine's work and what follows from it, and one picture to enlarge."""
-        self._steps += 1
         if self._enlarging:
             self._enlarge(self._enlarging.pop(next(iter(self._enlarging))))
         if not self._engine.busy:

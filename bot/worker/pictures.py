@@ -65,9 +65,13 @@ class CheckedFiles:
             raise StartImageGone from error
         return self.keep(resample(image, least_side=SHOWN_SIDE), path, recipe, [])
 
+    def may_be_seen(self, image: Image.Image) -> bool:
+        """Of what nobody asked for by itself, a training's samples: is it safe for everybody?"""
+        return self._checked(image) < self._threshold
+
     def preview(self, image: Image.Image, path: Path) -> bool:
         """Whether it may be seen: then it has replaced the one before."""
-        if self._checked(image) >= self._threshold:
+        if not self.may_be_seen(image):
             return False
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
         temporary = path.with_suffix(".part")

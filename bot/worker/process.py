@@ -1,4 +1,4 @@
-"""The worker process: loads the model, then draws what it is told. torch is imported here and nowhere else.
+"""The worker process: loads the model, then draws and trains what it is told. Only here torch is imported.
 
 `python -m bot.worker` is started by `bot.worker.supervisor`, which speaks first, with `Load`.
 """
@@ -10,9 +10,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from bot.worker.beats import HEARTBEAT_SECONDS, Beats
 from bot.worker.channel import Channel, die_with_parent
-from bot.worker.drawing import HEARTBEAT_SECONDS, DrawingLoop
-from bot.worker.messages import Cancel, Draw, Heartbeat, Load, LoadFailed, Loading, Ready, Shutdown
+from bot.worker.drawing import DrawingLoop
+from bot.worker.messages import Heartbeat, Load, LoadFailed, Loading, Ready, Shutdown
+from bot.worker.pictures import CheckedFiles
+from bot.worker.training import TrainingLoop
+from bot.worker.work import Order, Work
 from generation.layout import ModelError
 
 if TYPE_CHECKING:
@@ -31,7 +35,7 @@ class Loader(threading.Thread):
         super().__init__(name="loader", daemon=True)
         self._channel, self._load = channel, load
         self._said: tuple[str, float] = ("", 0.0)
-        self.loop: DrawingLoop | None = None
+        self.work: Work | None = None
         self.ready: Ready | None = None
         self.failure: str | None = None
 
@@ -46,6 +50,7 @@ class Loader(threading.Thread):
 
     def _prepare(self) -> None:
         self._report(LOADING, None)
+        from bot.worker.trainers import Trainers  # noqa: PLC0415
         from generation.engine import Engine  # noqa: PLC0415  (torch takes seconds: heartbeats go on meanwhile)
         from generation.model import load_model  # noqa: PLC0415
 
@@ -57,8 +62,9 @@ class Loader(threading.Thread):
         engine = Engine(model, reproducible=load.reproducible)
         self._report("getting ready", None)
         engine.prepare()
-        loop = DrawingLoop(engine, score, self._channel.send, load.nsfw_threshold)
-        self.loop, self.ready = loop, Ready(model=model.info)
+        send, files = self._channel.send, CheckedFiles(score, load.nsfw_threshold)
+        drawing, training = DrawingLoop(engine, files, send), TrainingLoop(engine, Trainers(model), files, send)
+        self.work, self.ready = Work(drawing, training, Beats(send)), Ready(model=model.info)
 
     def _report(self, text: str, fraction: float | None) -> None:
         before, when = self._said
@@ -87,35 +93,34 @@ def serve(channel: Channel) -> int:
         return 2
     loader = Loader(channel, load)
     loader.start()
-    early: list[Draw | Cancel] = []
+    early: list[Order] = []
     while loader.is_alive():
         channel.send(Heartbeat(step_counter=0))
         message = channel.receive(HEARTBEAT_SECONDS / 4)
         if isinstance(message, Shutdown):
             return 0
-        if isinstance(message, Draw | Cancel):
+        if isinstance(message, Order):
             early.append(message)
-    if loader.loop is None or loader.ready is None:
+    if loader.work is None or loader.ready is None:
         channel.send(LoadFailed(reason=loader.failure or LOADING))
         return 1
     channel.send(loader.ready)
     for message in early:
-        loader.loop.take(message)
-    return _draw(channel, loader.loop)
+        loader.work.take(message)
+    return _do(channel, loader.work)
 
 
-def _draw(channel: Channel, loop: DrawingLoop) -> int:
+def _do(channel: Channel, work: Work) -> int:
     while True:
-        message = channel.receive(0 if loop.busy else HEARTBEAT_SECONDS)
+        message = channel.receive(work.patience)
         while message is not None:
             if isinstance(message, Shutdown):
                 return 0
-            if isinstance(message, Draw | Cancel):
-                loop.take(message)
+            if isinstance(message, Order):
+                work.take(message)
             message = channel.receive(0)
-        if loop.busy:
-            loop.step()
-        loop.beat()
+        work.step()
+        work.beat()
 
 
 def main() -> None:

@@ -133,6 +133,21 @@ class WeightDifference(Product):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RowsDifference:
+    """The difference of some rows of a table, most often of the tokens that a training's captions had.
+
+    `rows` [n], whole numbers, each once; `values` [n, width].
+    """
+
+    rows: Tensor
+    values: Tensor
+
+    def change(self, base: Tensor, weight: float) -> Tensor:
+        values = weight * _float(self.values, base.device)
+        return torch.zeros_like(base).index_copy(0, self.rows.to(base.device), values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FullWeight:
     """The trained weight itself: at weight 1 it takes the place of the one that is there."""
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from generation.concepts.changes import LoraLayer
-from generation.concepts.keys import split_key
+from torch import nn
+
+from generation.concepts.changes import LoraLayer, RowsDifference, WeightDifference
+from generation.concepts.keys import networks_of, split_key
 from generation.concepts.layers import read_changes
 from generation.concepts.origin import drawn_with, made_for
+from generation.concepts.row_layers import has_vectors
 from generation.concepts.tensor_file import ConceptRefused, open_tensors, quoted
 
 if TYPE_CHECKING:
@@ -50,18 +53,33 @@ class TextualInversionFile:
 class LoraFile:
     """Low-rank layers by module name: of the UNet, and of each of the model's text encoders.
 
-    `rank` is the largest in the file, at most `MAX_SLOT_RANK`.
+    `rank` is the largest in the file, at most `MAX_SLOT_RANK`. Beside them, by parameter name, what else can share a
+    batch, as DreamBooth is stored (see `training.stored_form`): differences of one dimension, of the UNet and of each
+    text encoder, and of text encoders' embeddings.
     """
 
     sha256: str
     unet: dict[str, LoraLayer]
     text_encoders: tuple[dict[str, LoraLayer], ...]
     rank: int
+    unet_vectors: dict[str, WeightDifference] = field(default_factory=dict)
+    text_differences: tuple[dict[str, WeightDifference | RowsDifference], ...] = ()
+
+    @property
+    def in_unet(self) -> bool:
+        return bool(self.unet or self.unet_vectors)
+
+    @property
+    def in_text(self) -> bool:
+        return any(self.text_encoders) or any(self.text_differences)
 
     def changes(self) -> tuple[Mapping[str, Change], ...]:
         """By parameter name, for the UNet and then each text encoder."""
-        networks = (self.unet, *self.text_encoders)
-        return tuple({f"{name}.weight": layer for name, layer in layers.items()} for layers in networks)
+        others = self.text_differences or ({},) * len(self.text_encoders)
+        networks = ((self.unet, self.unet_vectors), *zip(self.text_encoders, others, strict=True))
+        return tuple(
+            {**{f"{name}.weight": layer for name, layer in layers.items()}, **beside} for layers, beside in networks
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +160,36 @@ def _layers(tensors: TensorFile, model: LoadedModel) -> LoraFile | MergedFile:
         {name.removesuffix(".weight"): layer for name, layer in network.items() if isinstance(layer, LoraLayer)}
         for network in networks
     ]
+    vectors = [
+        _vectors_by_row(changes, network) for changes, network in zip(networks, networks_of(model), strict=True)
+    ]
+    # Texts are encoded one at a time: there an embedding, too, can be changed for one request alone.
+    embeddings = [
+        _of_embeddings(changes, encoder) for changes, encoder in zip(networks[1:], model.text_encoders, strict=True)
+    ]
     rank = max((layer.rank for network in lora for layer in network.values()), default=0)
-    if sum(map(len, lora)) < len(changes) or not 1 <= rank <= MAX_SLOT_RANK:
+    shared = sum(map(len, (*lora, *vectors, *embeddings)))
+    if shared < len(changes) or rank > MAX_SLOT_RANK:
         return MergedFile(tensors.sha256, networks[0], tuple(networks[1:]))
-    return LoraFile(tensors.sha256, lora[0], tuple(lora[1:]), rank)
+    text = [{**of_one, **others} for of_one, others in zip(vectors[1:], embeddings, strict=True)]
+    return LoraFile(tensors.sha256, lora[0], tuple(lora[1:]), rank, vectors[0], tuple(text))
+
+
+def _vectors_by_row(changes: Mapping[str, Change], network: nn.Module) -> dict[str, WeightDifference]:
+    """The differences of one dimension that rows of a batch can have for themselves."""
+    return {
+        name: change
+        for name, change in changes.items()
+        if isinstance(change, WeightDifference)
+        and change.values.ndim == 1
+        and has_vectors(network.get_submodule(name.rpartition(".")[0]))
+    }
+
+
+def _of_embeddings(changes: Mapping[str, Change], encoder: nn.Module) -> dict[str, WeightDifference | RowsDifference]:
+    return {
+        name: change
+        for name, change in changes.items()
+        if isinstance(change, WeightDifference | RowsDifference)
+        and isinstance(encoder.get_submodule(name.rpartition(".")[0]), nn.Embedding)
+    }

@@ -35,6 +35,8 @@ _ROLES: Final = {
     ".lora_magnitude_vector": "magnitude",
     ".lora_magnitude_vector.weight": "magnitude",
     ".diff": "difference",
+    ".diff_rows": "rows_difference",
+    ".diff_row_ids": "row_ids",
     ".w_norm": "difference",
     ".diff_b": "bias_difference",
     ".b_norm": "bias_difference",
@@ -84,6 +86,18 @@ def spellings(model: LoadedModel) -> dict[str, Target]:
             for spelling in _encoder_spellings(name, index):
                 found.setdefault(spelling, Target(index + 1, name))
     return found
+
+
+def kohya_name(network: int, module: str, *, encoders: int) -> str:
+    """How we write a module's name: as kohya's trainers do, which diffusers and the other programs read.
+
+    `lora_unet_…`, `lora_te_…`, or `lora_te1_…` and `lora_te2_…` where the model has two text `encoders`.
+    """
+    if network == 0:
+        return f"lora_unet_{module.replace('.', '_')}"
+    # transformers 5 has dropped `text_model.` from its modules; the files keep it.
+    full = module if module.startswith(("text_model.", "text_projection")) else f"text_model.{module}"
+    return f"lora_te{network if encoders > 1 else ''}_{full.replace('.', '_')}"
 
 
 def metadata_prefix(network: int) -> str:

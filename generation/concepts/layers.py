@@ -17,6 +17,7 @@ from generation.concepts.changes import (
     HadamardLayer,
     KroneckerLayer,
     LoraLayer,
+    RowsDifference,
     TuckerLayer,
     WeightDifference,
 )
@@ -159,6 +160,8 @@ class _Layer:
                 return WeightDifference(self._whole(key))
             if role in ("weight", "bias"):
                 return FullWeight(self._whole(key))
+        if roles == {"rows_difference", "row_ids"}:
+            return self._rows()
         kinds: tuple[tuple[frozenset[str], Callable[[], Product]], ...] = (
             (frozenset({"down", "up"}), self._lora),
             (frozenset({"down", "up", "mid"}), self._tucker),
@@ -188,6 +191,15 @@ class _Layer:
         if _trimmed(self.tensors.shapes[key]) != _trimmed(self.shape):
             raise self._misfit([key])
         return self.tensors.read(key).view(self.shape)
+
+    def _rows(self) -> RowsDifference:
+        values, ids = self.roles["rows_difference"], self.roles["row_ids"]
+        shape = self.tensors.shapes[values]
+        if len(self.shape) != 2 or len(shape) != 2 or shape[1] != self.shape[1]:
+            raise self._misfit([values])
+        if self.tensors.shapes[ids] != shape[:1]:
+            raise self._misfit([values, ids])
+        return RowsDifference(self.tensors.read_ids(ids, self.shape[0]), self.tensors.read(values))
 
     def _lora(self) -> LoraLayer:
         down, up = self.tensors.shapes[self.roles["down"]], self.tensors.shapes[self.roles["up"]]

@@ -1,4 +1,5 @@
-"""Linear and convolution layers to which every row of a batch may add a low-rank change of its own.
+"""Linear and convolution layers to which every row of a batch may add a low-rank change of its own, and norm layers
+with parameters by row.
 
 Row r gets y + up_r · (down_r · x_r): two batched matrix products per layer, whoever the rows belong to. A layer
 changes its class and nothing else: names, parameters, state dict and `isinstance` stay what they were, torch.compile
@@ -15,7 +16,7 @@ of the whole input where that is channels_last.
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
@@ -27,16 +28,23 @@ RowLora = tuple[int, Tensor, Tensor]
 """The first row that it is for; down `[rows, ranks · kernel positions, in]`; up `[rows, ranks, out]`, with scales.
 
 The kernel positions of a convolution run backwards, see `reversed_kernel`."""
+RowVector = tuple[int, Tensor | None, Tensor | None]
+"""The first row that it is for; of a norm layer these rows' weights and biases, `[rows, channels]`; of any other
+layer None and what is added to its bias, `[rows, out]`."""
+
+
+_ROUTED: Final = ("row_loras", "row_vectors")
 
 
 class _RowLayer(nn.Module):
     plain_class: ClassVar[type[nn.Module]]
     row_loras: tuple[RowLora, ...] = ()
+    row_vectors: tuple[RowVector, ...] = ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> nn.Module:
         plain = self.plain_class.__new__(self.plain_class)
         memo[id(self)] = plain
-        kept = {name: value for name, value in without_packed(self.__dict__).items() if name != "row_loras"}
+        kept = {name: value for name, value in without_packed(self.__dict__).items() if name not in _ROUTED}
         plain.__dict__.update(copy.deepcopy(kept, memo))
         return plain
 
@@ -52,6 +60,10 @@ class RowLinear(_RowLayer, nn.Linear):
             x = input[first : first + rows].reshape(rows, -1, self.in_features)
             y = output[first : first + rows].view(rows, -1, self.out_features)
             y.baddbmm_(torch.bmm(x, down[:rows].mT), up[:rows])
+        for first, _, bias in self.row_vectors:
+            if bias is not None:
+                y = output[first : first + len(bias)]
+                y += bias[: len(y)].view(len(y), *(1,) * (y.ndim - 2), self.out_features)
         return output
 
 
@@ -70,6 +82,10 @@ class RowConv2d(_RowLayer, nn.Conv2d):
                 y.baddbmm_(up[:rows].mT, change)
             else:
                 y.mT.baddbmm_(change.mT, up[:rows])
+        for first, _, bias in self.row_vectors:
+            if bias is not None:
+                y = output[first : first + len(bias)]
+                y += bias[: len(y), :, None, None]
         return output
 
     def _down(self, x: Tensor, down: Tensor) -> Tensor:
@@ -86,17 +102,69 @@ class RowConv2d(_RowLayer, nn.Conv2d):
         return change[:, :, ::stride_h, ::stride_w].flatten(2)
 
 
-def row_layers(network: nn.Module) -> dict[str, RowLinear | RowConv2d]:
-    """All linear and convolution layers of `network` by name, which from now on take changes by row."""
-    layers: dict[str, RowLinear | RowConv2d] = {}
+class RowGroupNorm(_RowLayer, nn.GroupNorm):
+    plain_class = nn.GroupNorm
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`[rows, channels, …]`, of the same shape. Writes in place: not for training."""
+        output = nn.GroupNorm.forward(self, input)
+        for first, weight, bias in self.row_vectors:
+            part = input[first : first + _length(weight)]
+            normed = functional.group_norm(part, self.num_groups, None, None, self.eps)
+            shape = (len(part), self.num_channels, *(1,) * (input.ndim - 2))
+            output[first : first + len(part)] = _affine(normed, weight, bias, shape)
+        return output
+
+
+class RowLayerNorm(_RowLayer, nn.LayerNorm):
+    plain_class = nn.LayerNorm
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`[rows, …, channels]`, of the same shape. Writes in place: not for training."""
+        output = nn.LayerNorm.forward(self, input)
+        for first, weight, bias in self.row_vectors:
+            part = input[first : first + _length(weight)]
+            normed = functional.layer_norm(part, self.normalized_shape, None, None, self.eps)
+            shape = (len(part), *(1,) * (input.ndim - 2), self.normalized_shape[0])
+            output[first : first + len(part)] = _affine(normed, weight, bias, shape)
+        return output
+
+
+RowModule = RowLinear | RowConv2d | RowGroupNorm | RowLayerNorm
+_BY_CLASS: Final[dict[type[nn.Module], type[RowModule]]] = {
+    kind.plain_class: kind for kind in (RowLinear, RowConv2d, RowGroupNorm, RowLayerNorm)
+}
+
+
+def row_layers(network: nn.Module) -> dict[str, RowModule]:
+    """All layers of `network` by name which from now on take changes by row: linear, convolution, and norm layers."""
+    layers: dict[str, RowModule] = {}
     for name, module in network.named_modules():
-        if type(module) is nn.Linear:
-            module.__class__ = RowLinear
-        elif type(module) is nn.Conv2d:
-            module.__class__ = RowConv2d
-        if isinstance(module, RowLinear | RowConv2d):
+        if type(module) in _BY_CLASS and has_vectors(module):
+            module.__class__ = _BY_CLASS[type(module)]
+        if isinstance(module, RowModule):
             layers[name] = module
     return layers
+
+
+def has_vectors(module: nn.Module) -> bool:
+    """Can rows have biases of their own here, or, of a norm layer, weights and biases?"""
+    if isinstance(module, nn.GroupNorm):
+        return module.affine
+    if isinstance(module, nn.LayerNorm):
+        return len(module.normalized_shape) == 1 and len(list(module.parameters())) == 2
+    return isinstance(module, nn.Linear | nn.Conv2d)
+
+
+def _length(weight: Tensor | None) -> int:
+    return 0 if weight is None else len(weight)
+
+
+def _affine(normed: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    """Rows beyond the forward's own are left out."""
+    assert weight is not None
+    assert bias is not None
+    return torch.addcmul(bias[: shape[0]].view(shape), normed, weight[: shape[0]].view(shape))
 
 
 def reversed_kernel(down: Tensor) -> Tensor:

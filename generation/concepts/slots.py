@@ -3,7 +3,7 @@
 LoRA: Hu et al. 2021, arXiv:2106.09685; many in one batch: S-LoRA, arXiv:2311.03285. The unit of storage is one rank:
 a row of every layer's `down` and a column of its `up`. A slot is a run of ranks, unit 0 is zeros, and a row of the
 batch uses a list of units, filled up with unit 0. So files of different ranks, and several files in one row, are the
-same two matrix products.
+same two matrix products. What else a file may change in a slot, biases and norm layers, is in `row_vectors`.
 
 What the rows use is gathered when the routing changes, not in every forward: a batch keeps its members for many steps
 (measured with the bundled model, attention layers: 1.04 of the plain step, against 1.09 with gathering in each).
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from generation.concepts.row_layers import reversed_kernel, row_layers
+from generation.concepts.row_vectors import VectorSlots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from generation.concepts.files import LoraFile
-    from generation.concepts.row_layers import RowLora
+    from generation.concepts.row_layers import RowLora, RowVector
 
 POSITIONS: Final = 4
 """How many slots a row can use."""
@@ -125,7 +126,8 @@ class LoraSlots:
         self._gathered_bytes = gathered_bytes
         self.graph_key: tuple[int, ...] | None = ()
         """What a graph that is compiled or captured for the present routing depends on: () for the plain network,
-        else rows, ranks and a number for the set of layers; None for rows one by one, which is no case for it."""
+        else rows, ranks and a number for the set of layers; None for rows one by one, or with vectors of their own,
+        which is no case for it."""
         self._layers = row_layers(unet)
         self._reproducible = reproducible
         self._like: Tensor = next(unet.parameters()).new_empty(0)
@@ -135,6 +137,8 @@ class LoraSlots:
         self._layer_sets: dict[frozenset[str], int] = {}
         self._routed: tuple[_Use, ...] | None = None
         self._placed: dict[str, tuple[RowLora, ...]] = {}
+        self._vectors = VectorSlots(self._layers, self._like)
+        self._placed_vectors: dict[str, tuple[RowVector, ...]] = {}
         self._place()
 
     @torch.no_grad()
@@ -164,10 +168,12 @@ class LoraSlots:
             bank.values[own, :, bank.columns[name]] = down.to(self._like.device)
             scaled = up.flatten(1).to(self._like.device, torch.float32) * file.unet[name].scale
             self._ups.values[own, 0, self._ups.columns[name]] = scaled.T.to(self._like.dtype)
+        self._vectors.put(slot, {name: layer.values for name, layer in file.unet_vectors.items()})
         self._loaded[slot] = _Loaded(units, frozenset(factors))
 
     def clear(self, slot: int) -> None:
         """Empty a slot, its numbers too. Rows that are routed to it keep theirs until the next `route`."""
+        self._vectors.clear(slot)
         loaded = self._loaded.pop(slot, None)
         if (
             loaded is not None
@@ -196,10 +202,11 @@ class LoraSlots:
         if used - self._loaded.keys():
             raise ValueError(f"slot {min(used - self._loaded.keys())} is empty")
         layers = frozenset[str]().union(*(self._loaded[slot].layers for slot in used))
-        if not layers:
-            self.graph_key, self._placed, self._routed = (), {}, None
+        if not layers and not self._vectors.uses_any(uses):
+            self.graph_key, self._placed, self._placed_vectors, self._routed = (), {}, {}, None
         elif uses != self._routed:
             self._gather(uses, layers)
+            self._gather_vectors(uses)
             self._routed = uses
         self._place()
 
@@ -208,8 +215,18 @@ class LoraSlots:
         # dictionary, because Module.__setattr__ would take a thousand times as long as the plain path may.
         for name, layer in self._layers.items():
             layer.__dict__["row_loras"] = self._placed.get(name, ())
+            layer.__dict__["row_vectors"] = self._placed_vectors.get(name, ())
+
+    def _gather_vectors(self, uses: Sequence[_Use]) -> None:
+        self._placed_vectors = {}
+        if self._vectors.uses_any(uses):
+            self.graph_key = None
+            self._placed_vectors = self._vectors.place(uses, one_by_one=self._reproducible)
 
     def _gather(self, uses: Sequence[_Use], layers: frozenset[str]) -> None:
+        if not layers:
+            self._placed = {}
+            return
         ranks = max(self._ranks(use) for use in uses)
         rows = 1 << (len(uses) - 1).bit_length()
         size = sum(bank.bytes_for(rows * ranks) for bank in (*self._downs_of(layers), self._ups))

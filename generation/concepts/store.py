@@ -166,7 +166,7 @@ class ConceptStore:
                 self.abandon(ticket)
                 raise ConceptRefused(f"<{use.name}> was deleted before its turn came.")
         loras = [(use, file) for use, file in used if isinstance(file, LoraFile) and use.weight]
-        in_unet = [(use, file) for use, file in loras if file.unet]
+        in_unet = [(use, file) for use, file in loras if file.in_unet]
         if len(in_unet) > POSITIONS or any(isinstance(file, MergedFile) and use.weight for use, file in used):
             return self._place_merged(ticket, used)
         files = [file for _, file in in_unet]
@@ -211,7 +211,7 @@ class ConceptStore:
     ) -> TextConcepts:
         vectors = {use.name: file.vectors for use, file in used if isinstance(file, TextualInversionFile)}
         triggers = {use.name: use.trigger for use, _ in used if use.name not in vectors}
-        in_text = [(use.weight, file) for use, file in loras if any(file.text_encoders)]
+        in_text = [(use.weight, file) for use, file in loras if file.in_text]
         return TextConcepts(
             key=(
                 tuple((use.name, file.sha256) for use, file in used if use.name in vectors),
@@ -223,6 +223,7 @@ class ConceptStore:
             triggers=triggers,
             text_encoders=text_encoders,
             loras=tuple((weight, file.text_encoders) for weight, file in in_text),
+            differences=tuple((weight, file.text_differences) for weight, file in in_text if file.text_differences),
         )
 
 

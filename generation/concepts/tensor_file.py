@@ -66,6 +66,22 @@ class TensorFile:
             raise self.refuse(f"has NaN or infinite numbers at {quoted(key)}; all must be finite")
         return values
 
+    def read_ids(self, key: str, below: int) -> Tensor:
+        """The whole numbers under `key`, int64 `[n]`: from 0 to `below` − 1, each once.
+
+        Raises:
+            ConceptRefused: other numbers.
+        """
+        kind = self._handle.get_slice(key).get_dtype()
+        if kind != "I64" or len(self.shapes[key]) != 1:
+            raise self.refuse(
+                f"has {kind} numbers of shape {list(self.shapes[key])} at {quoted(key)}; I64 [n] goes there"
+            )
+        ids: Tensor = self._handle.get_tensor(key).clone()
+        if len(ids.unique()) < len(ids) or not bool(((ids >= 0) & (ids < below)).all()):
+            raise self.refuse(f"has numbers at {quoted(key)} that are not 0 to {below - 1}, each at most once")
+        return ids
+
 
 @contextmanager
 def open_tensors(path: Path) -> Generator[TensorFile]:

@@ -34,7 +34,10 @@ OUTSIDE_THE_BOT_PROCESS = {
     "bot/worker/process.py",
     "bot/worker/__main__.py",
     "bot/worker/drawing.py",
+    "bot/worker/trainers.py",
+    "bot/worker/training_run.py",
     "bot/imagine_command.py",
+    "bot/train_command.py",
     "bot/doctor.py",
 }
 # What of the lower floors the bot process may use: standard library, msgspec and Pillow only.
@@ -48,6 +51,7 @@ LIGHT = {
     "training.events",
     "training.names",
     "training.order",
+    "training.photo_reading",
     "training.photos",
 }
 

@@ -27,8 +27,6 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from PIL import Image
 from rich.table import Table
-from training.defaults import settings_for
-from training.trainer import Folders, Trainer
 from transformers import CLIPTextModel
 
 import generation
@@ -37,7 +35,9 @@ from generation.model import load_model
 from tests.benchmarks.measure import report
 from tests.benchmarks.optimizer_steps import timed
 from tests.benchmarks.random_model import write_random_model
+from training.defaults import settings_for
 from training.order import Method, TrainingOrder
+from training.trainer import Folders, Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """A backup is made while somebody writes, is put in the data folder's place, and shows the same pictures."""
 
 import asyncio
+import dataclasses
 import errno
 import os
 import shutil
@@ -18,10 +19,12 @@ from PIL import Image
 
 from bot import backup
 from bot.backup import back_up, main_backup, remove_older
+from bot.concepts import NewVersion
 from bot.errors import UserError
 from bot.job import Job, JobImage, JobState
 from bot.registry.registry import DATABASE, Registry
 from bot.settings import Settings
+from training.order import Depicts, Method
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = timedelta(minutes=1)
@@ -332,3 +335,25 @@ async def test_places_that_cannot_be(
     assert sorted(path.name for path in settings.data_dir.iterdir() if not path.name.startswith(DATABASE)) == [
         "atelier.lock"
     ]
+
+
+async def test_concepts_are_in_it(registry: Registry, tmp_path: Path, now: datetime) -> None:
+    """With their sample pictures; half-trained ones, photos and what no row names are not."""
+    data = registry.folder
+    new = NewVersion(
+        id="v", owner_id=1, guild_id=None, name="cat", depicts=Depicts.THING, consent="1", method=Method.LORA,
+        class_word="cat", trigger="cat", path="concepts/v/concept.safetensors", sha256="a", bytes=7, model_hash="",
+        model_name="", trained=None, created_at=now,
+    )  # fmt: skip
+    await registry.concepts.add(new, concepts_at_most=5)
+    other = dataclasses.replace(new, id="w", path="concepts/w/concept.safetensors")  # its files are missing
+    await registry.concepts.add(other, concepts_at_most=5)
+    for name in ("concepts/v/concept.safetensors", "concepts/v/strip.png", "concepts/x/concept.safetensors",
+                 "trainings/j/photos/0.png"):  # fmt: skip
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(name.encode())
+    made = await asyncio.to_thread(back_up, data, tmp_path / "backups", "atelier", now)
+    found = sorted(path.relative_to(made.folder).as_posix() for path in made.folder.rglob("*") if path.is_file())
+    assert found == [DATABASE, "concepts/v/concept.safetensors", "concepts/v/strip.png"]
+    assert (made.files, made.gone) == (2, 1)
+    assert (made.folder / "concepts/v/strip.png").read_bytes() == b"concepts/v/strip.png"

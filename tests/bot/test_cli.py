@@ -31,7 +31,7 @@ def atelier(folder: Path, *arguments: str, **settings: str) -> subprocess.Comple
 def test_version_and_help(tmp_path: Path) -> None:
     assert atelier(tmp_path, "--version").stdout.strip() == f"atelier {version('atelier-studio')}"
     told = atelier(tmp_path, "--help").stdout
-    for command in ("playground", "run", "imagine", "doctor", "backup"):
+    for command in ("playground", "run", "imagine", "train", "concepts", "doctor", "backup"):
         assert command in told
 
 
@@ -60,6 +60,8 @@ def test_imagine_writes_pictures_with_their_recipes(tmp_path: Path) -> None:
         (("a fox", "--image", "missing.png"), "missing.png: No such file"),
         (("a fox", "--model", "no/such/model/here"), "no/such/model/here"),
         (("a fox", "-o", "/proc/none/fox.png"), "/proc/none"),
+        (("a fox", "--concept", "cat"), "--concept must be NAME=FILE"),
+        (("a fox", "--concept", "cat=missing"), "missing: No such file"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], sentence: str) -> None:
@@ -69,6 +71,12 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], s
     assert "Traceback" not in ran.stderr
     assert len(ran.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_concepts_of_an_empty_folder(tmp_path: Path) -> None:
+    ran = atelier(tmp_path, "concepts", "list")
+    assert (ran.returncode, len(ran.stderr.strip().splitlines())) == (2, 1)
+    assert "There is no database with concepts" in ran.stderr
 
 
 def test_run_without_a_token_says_which_setting_is_missing(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ async def test_it_is_ok_when_it_can_take_work_and_says_what_is_missing_before(wo
         "running": 0,
         "waiting": 0,
         "images_waiting": 0,
+        "trainings_running": 0,
+        "trainings_waiting": 0,
         "last_result_seconds": None,
         "kept_bytes": 0,
         "disk_free_bytes": 10**12,

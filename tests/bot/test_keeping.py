@@ -325,3 +325,18 @@ async def test_a_disk_that_cannot_be_measured_is_a_warning_and_a_defect_ends_the
     async with studio_with(tight, registry, free=defect) as studio:
         with pytest.raises(RuntimeError, match="a defect"):
             await asyncio.wait_for(studio.watch(), 5)
+
+
+async def test_concepts_are_no_pictures_and_never_go(house: House, make_images: Images) -> None:
+    """However old they are and however full the disk is."""
+    concept = house.registry.folder / "concepts" / ("0" * 17) / "concept.safetensors"
+    concept.parent.mkdir(parents=True)
+    concept.write_bytes(b"weights")
+    os.utime(concept, (0, 0))
+    old = await house.job(make_images)
+    house.now += timedelta(days=9999)
+    house.free = 0
+    await house.keeping.tidy()
+    assert house.kept() == set() != {old}
+    assert house.keeping.kept_bytes == 0
+    assert concept.is_file()

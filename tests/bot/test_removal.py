@@ -52,7 +52,7 @@ async def draw(studio: Studio, worker: FakeWorker, until: Until, **more: Any) ->
     job = await submit(studio, **more)
     await until(lambda: worker.current is not None and worker.current.job == job.id, "the job to start")
     worker.finish()
-    await until(lambda: job.id not in studio._dispatcher.running, "the job to end")  # pyright: ignore[reportPrivateUsage]
+    await until(lambda: job.id not in studio._dispatcher.lanes, "the job to end")  # pyright: ignore[reportPrivateUsage]
     return await studio.job(job.id)
 
 

@@ -9,7 +9,9 @@ from discord import app_commands
 
 from bot.chat.answers import acknowledge_later, answering
 from bot.chat.asking import ask, new_seed
+from bot.chat.commands.concepts import choices, usable_names
 from bot.chat.commands.options import offered_sizes, parse_size, with_options
+from bot.chat.concept_names import completed, name_begun
 from bot.chat.requests import basis_of_any
 from bot.chat.starts import Start, download
 from generation import limits
@@ -26,7 +28,7 @@ MOST_IMAGES = 4
 
 @app_commands.command(name="imagine", description="Make a picture from words.")
 @app_commands.describe(
-    prompt="What the picture shows; {red, green} makes one of each, --no, --cfg, --seed … work here too",
+    prompt="What it shows; {red, green} makes one of each, <… a trained word; --no, --cfg, --seed … work here",
     negative_prompt="What it should not show",
     guidance="How closely to follow the prompt, 1 to 30 (1 = off)",
     steps="How many denoising steps, 1 to 150",
@@ -87,6 +89,16 @@ def _request(said: PromptText, studio: Studio, init_image: str | None) -> ImageR
         init_image=init_image,
         strength=said.strength,
     )
+
+
+@imagine.autocomplete("prompt")
+async def _concepts(  # pyright: ignore[reportUnusedFunction]  (the decorator uses it)
+    interaction: discord.Interaction[AtelierClient], current: str
+) -> list[app_commands.Choice[str]]:
+    """The whole prompt again, with a name in place of the one that was begun at its end."""
+    if name_begun(current) is None:
+        return []
+    return choices(completed(current, *await usable_names(interaction)))
 
 
 @imagine.autocomplete("size")

@@ -1,4 +1,5 @@
-"""/moderate: who may not ask for pictures in this server. Discord shows it to those who may time out members."""
+"""/moderate: who may not ask for pictures in this server, and what is not shared there any more. Discord shows it to
+those who may time out members."""
 
 from __future__ import annotations
 
@@ -7,8 +8,11 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
+from bot.chat import concepts
 from bot.chat.answers import answer, answering, in_time
+from bot.chat.commands.concepts import choices
 from bot.chat.commands.server import server_of
+from bot.chat.concept_names import fitting
 from bot.chat.wording import members as words
 from bot.errors import UserError
 from bot.members import REASON_LENGTH
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 
 moderate = app_commands.Group(
     name="moderate",
-    description="Who may not ask for pictures in this server.",
+    description="Who may not ask for pictures in this server, and which concepts are not shared here.",
     allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
     allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
     default_permissions=discord.Permissions(moderate_members=True),
@@ -57,3 +61,18 @@ async def blocked(interaction: discord.Interaction[AtelierClient]) -> None:
     async with answering(interaction):
         found = await in_time(interaction, interaction.client.studio.members.blocked(server_of(interaction)))
         await answer(interaction, words.blocks(found))
+
+
+@moderate.command(name="takedown", description="A concept is not shared in this server any more.")
+@app_commands.describe(name="Which one")
+async def takedown(interaction: discord.Interaction[AtelierClient], name: str) -> None:
+    async with answering(interaction):
+        await concepts.take_down(interaction, name)
+
+
+@takedown.autocomplete("name")
+async def _shared(  # pyright: ignore[reportUnusedFunction]  (the decorator uses it)
+    interaction: discord.Interaction[AtelierClient], current: str
+) -> list[app_commands.Choice[str]]:
+    here = await interaction.client.studio.concepts.shared(server_of(interaction))
+    return choices(fitting(current, (one.name for one in here)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from bot.chat.wording import training_job
 from bot.chat.wording.answers import NO_JOBS, starts_in, waiting_note
 from bot.chat.wording.text import CHOICE_LIMIT, duration, escaped, images_count, plain, shortened, shown_prompt
-from bot.job import JobState
+from bot.job import JobKind, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,8 @@ def job_choice(job: Job) -> str:
     """One line in the list that Discord shows while a member types; no markdown there."""
     prompt = job.request.prompt if isinstance(job.request.prompt, str) else " · ".join(job.request.prompt)
     doing = "being drawn" if job.state is JobState.RUNNING else "waiting"
+    if job.kind is JobKind.TRAIN:
+        return training_job.job_choice(job, running=job.state is JobState.RUNNING)
     return shortened(f"{doing}: {plain(prompt)}", CHOICE_LIMIT)
 
 
@@ -38,15 +41,25 @@ def queue(lines: Sequence[QueueLine], seconds: float | None, *, member_id: int, 
 
 def _queue_row(line: QueueLine, member_id: int, guild_id: int | None) -> str:
     job = line.job
+    if job.kind is JobKind.TRAIN:
+        return _training_row(line, member_id, guild_id)
     where = "🎨" if line.place is None else f"{line.place.position}."
-    if job.member_id == member_id:
-        who = f"you: {shown_prompt(job.request.prompt, 60)}"
-    elif guild_id is not None and job.guild_id == guild_id:
-        who = f"<@{job.member_id}>"
-    else:
-        who = "somebody elsewhere"
+    who = f"you: {shown_prompt(job.request.prompt, 60)}" if job.member_id == member_id else _other(job, guild_id)
     when = "" if line.place is None else starts_in(line.place, " · in ")
     return f"{where} {who} · {images_count(job.images)}{when}"
+
+
+def _training_row(line: QueueLine, member_id: int, guild_id: int | None) -> str:
+    """Trainings wait in a queue of their own, beside the pictures'."""
+    where = "🎓" if line.place is None else f"🎓 {line.place.position}."
+    if line.job.member_id == member_id:
+        return f"{where} you: {training_job.queued_own(line.job)}"
+    return f"{where} {_other(line.job, guild_id)} · {training_job.QUEUED_ELSEWHERE}"
+
+
+def _other(job: Job, guild_id: int | None) -> str:
+    """Somebody of this server by name, others not."""
+    return f"<@{job.member_id}>" if guild_id is not None and job.guild_id == guild_id else "somebody elsewhere"
 
 
 def info(status: StudioStatus, version: str) -> str:

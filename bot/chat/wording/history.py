@@ -22,6 +22,7 @@ OLDER = "Older"
 FILE_GONE = "Its file is no longer kept; its buttons draw it again."
 EXPLICIT = "It may be explicit, so it is shown in age-restricted channels only."
 EXPLICIT_NEVER = "It may be explicit and began with somebody's picture, so it is not shown."
+EXPLICIT_OF_PERSON = "It may be explicit and a concept of a person is in it, so it is not shown."
 NOT_POSTED = "could not be posted"
 NOT_POSTED_YET = "on its way to the channel"
 

@@ -79,6 +79,7 @@ _MADE_FROM: Final = {
     JobKind.VARY: "variation of",
     JobKind.UPSCALE: "enlarged from",
     JobKind.RESAMPLE: "enlarged from",
+    JobKind.TRAIN: "",  # from photos, which are not kept
 }
 
 
@@ -138,6 +139,7 @@ _ALT_KINDS: Final = {
     JobKind.VARY: "a variation of another",
     JobKind.UPSCALE: "enlarged from a smaller one",
     JobKind.RESAMPLE: "enlarged from a smaller one by resampling",
+    JobKind.TRAIN: "a sample of what was learned",
 }
 
 

@@ -36,10 +36,11 @@ KEPT = "Nothing was deleted."
 def really_forget(days: int) -> str:
     return (
         "**Forget everything about you, for good?**\n"
-        "This removes your prompts, settings, pictures and start images from this studio, stops what is waiting or "
-        "being drawn for you, and removes copies of your pictures from which other members started. If you like, "
-        "the messages with your pictures are deleted as well.\n"
-        "-# What remains: what others made from yours, with your words in its recipe (files go after "
+        "This removes your prompts, settings, pictures, start images, photos and concepts from this studio, stops "
+        "what is waiting, being drawn or being trained for you, and removes copies of your pictures from which other "
+        "members started. If you like, the messages with your pictures are deleted as well.\n"
+        "-# What remains: what others made from yours or with your concepts, with your words in its recipe (files "
+        "go after "
         f"{_count(days, 'day')}), "
         "messages unless you choose otherwise, reports without your name, a moderator's block, and the operator's "
         "backups until they expire. You can do this again at any time."
@@ -74,7 +75,8 @@ def privacy(days: int, gigabytes: float) -> str:
     return (
         "Your prompts, settings, start images and pictures are kept on this studio's own machine and sent nowhere "
         f"else. Pictures and start images go after {_count(days, 'day')}, or earlier when all of them together take "
-        f"more than {gigabytes:g} GB; words and settings stay, for /history and its buttons. "
+        f"more than {gigabytes:g} GB; words and settings stay, for /history and its buttons. Photos of a training go "
+        "as soon as it has ended; what it learned stays, only for you, until you share or delete it. "
         "/forget-me removes everything."
     )
 

@@ -138,6 +138,7 @@ class AutocompleteField extends Field {
   #timer = 0;
   #asked = 0;
   #chosen = null;
+  #helped = false; // a field of free text seldom has suggestions: then there is nothing to say either
 
   get wide() {
     return true;
@@ -148,7 +149,10 @@ class AutocompleteField extends Field {
   }
 
   build() {
-    this.text = el("input", { id: this.id, type: "text", placeholder: this.option.description, enterkeyhint: "send" });
+    const attributes = { id: this.id, placeholder: this.option.description, enterkeyhint: "send", autocomplete: "off",
+      "aria-required": this.option.required ? "true" : null };
+    this.text = this.option.type === TYPE.STRING ? el("textarea", { ...attributes, rows: 1 })
+      : el("input", { ...attributes, type: "text" });
     this.list = new Listbox(`${this.id}-list`, `Suggestions for ${this.option.name}`, (choice) => this.#choose(choice));
     this.list.attach(this.text);
     this.text.addEventListener("input", () => {
@@ -171,16 +175,19 @@ class AutocompleteField extends Field {
       const answer = await api.interact(payload, {}, { wait: true }).catch(() => null);
       if (asked !== this.#asked || document.activeElement !== this.text) return;
       const items = (answer?.choices ?? []).map((choice) => ({ key: choice, title: choice.name }));
-      this.list.show(items, answer?.state === "answered" ? "Nothing fits." : "No suggestions just now.");
+      this.#helped ||= items.length > 0;
+      const none = this.#helped ? "Nothing fits." : "";
+      this.list.show(items, answer?.state === "answered" ? none : "No suggestions just now.");
     }, 160);
   }
 
   #choose(choice) {
+    this.text.value = choice.name;
+    this.text.dispatchEvent(new Event("input", { bubbles: true })); // the box grows with it
+    clearTimeout(this.#timer);
     this.#asked++;
     this.#chosen = choice;
-    this.text.value = choice.name;
     this.list.hide();
-    this.complain("");
   }
 
   value() {

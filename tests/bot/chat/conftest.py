@@ -33,6 +33,7 @@ class World:
     env: simcord.Env
     bot: AtelierClient
     studio: Studio
+    registry: Registry
     worker: FakeWorker
     channel: ChannelHandle
     alice: MemberActor
@@ -45,7 +46,7 @@ class World:
 
     async def open_studio(self, *, hold: bool = True) -> AtelierClient:
         """A new life of the bot on the same folder."""
-        registry = await self._parts.enter_async_context(Registry(self.folder))
+        self.registry = registry = await self._parts.enter_async_context(Registry(self.folder))
         self.worker = FakeWorker()
         if hold:
             self.worker.hold()

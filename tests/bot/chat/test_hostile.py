@@ -17,18 +17,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chat import wording
-from bot.chat.wording import history, remixing
+from bot.chat.wording import history, remixing, training, training_job
 from bot.job import Job, JobImage, JobKind, JobState
 from bot.outlook import Place, QueueLine
 from bot.registry.history import Picture
+from bot.worker.messages import Progress
 from generation.recipe import Recipe
 from generation.request import ImageRequest
+from training.order import Card, Method, TrainedConcept, TrainingOrder, Verdict
+from training.photos import PhotoStatus, PhotoVerdict
 
 if TYPE_CHECKING:
     from conftest import World
 
 MEMBER = 123456789012345678
 NOW = datetime(2030, 1, 2, tzinfo=UTC)
+TRAINED = TrainedConcept(
+    file="f",
+    sha256="0",
+    trigger="",
+    steps=300,
+    stopped_early=True,
+    seconds=60,
+    full_weights=True,
+    card=Card(verdict=Verdict.NOT_LEARNED, similarity=0.1, prompt_fidelity=0.1, drift=1),
+)
 
 HOSTILE = [
     "@everyone",
@@ -160,6 +173,7 @@ def job_of(prompt: str, kind: JobKind = JobKind.IMAGINE) -> Job:
         error=None,
         created_at=NOW,
         kind=kind,
+        training=TrainingOrder(job="1", method=Method.LORA, name="my-cat", class_word=prompt[:40]),
     )
 
 
@@ -190,6 +204,13 @@ def messages(text: str, kind: JobKind) -> list[str]:
         wording.cancelled(job),
         wording.queue([QueueLine(job, Place(1, 0, 1.0, None))] * 30, 60, member_id=MEMBER, guild_id=5),
         wording.ping(job, failed=False, shown=True),
+        training_job.waiting(job, None),
+        training_job.training(job, Progress(job="1", attempt=1, step=3, total_steps=20, seconds_per_step=1)),
+        training_job.failed(job, text),
+        training_job.cancelled(job),
+        training_job.finished(job, TRAINED, images, 2),
+        training_job.ping(job, failed=True),
+        training.verdicts([PhotoVerdict(name=text, status=PhotoStatus.WARNED, sentence=text)] * 10, "Well?"),
         history.shown(Picture(job, images[0]), ""),
         history.listed(Picture(job, images[0]), 3, ""),
     ]

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from PIL import Image
 
+from bot.chat.concept_names import Asker
 from bot.chat.starts import download, pictures_in, start_of
 from bot.errors import UserError
 from bot.job import JobKind, Origin
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from conftest import World
 
     from bot.job import Job
+
+
+def alice(world: World) -> Asker:
+    return Asker(world.alice.id, world.env.guild.id)
 
 
 def remove_files(world: World, job: Job) -> None:
@@ -51,7 +56,7 @@ async def delete_message(world: World, job: Job) -> None:
 async def test_on_disk_it_is_copied(world: World) -> None:
     job = await drawn(world)
     (image,) = await images(world, job)
-    start = await start_of(world.bot, job, image, None)
+    start = await start_of(world.bot, job, image, None, alice(world))
     assert start.image == str(image.path)
     assert (start.data, start.redraw, start.foreign) == (None, None, False)
     assert start.origin == Origin(job.id, 0, job.guild_id, job.channel_id, job.message_id)
@@ -65,7 +70,7 @@ async def test_from_the_message_it_is_the_right_one_of_four(world: World) -> Non
     remove_files(world, job)
     message = message_of(world, job)
     world.env.inject_error("GET", "/channels/*/messages/*", status=403, times=None)  # as where the bot is no member
-    start = await start_of(world.bot, job, third, message)
+    start = await start_of(world.bot, job, third, message, alice(world))
     assert start.data is not None
     with Image.open(io.BytesIO(start.data)) as posted:
         assert posted.size == (256, 256)
@@ -79,7 +84,7 @@ async def test_a_spoiler_is_found_by_its_name(world: World) -> None:
     remove_files(world, job)
     stored = world.env.backend.get_message(world.channel.id, job.message_id or 0)
     stored.attachments[0]["filename"] = "SPOILER_" + stored.attachments[0]["filename"]
-    assert (await start_of(world.bot, job, image, message_of(world, job))).data is not None
+    assert (await start_of(world.bot, job, image, message_of(world, job), alice(world))).data is not None
 
 
 async def test_a_renamed_file_is_found_by_its_place(world: World) -> None:
@@ -89,7 +94,7 @@ async def test_a_renamed_file_is_found_by_its_place(world: World) -> None:
     stored = world.env.backend.get_message(world.channel.id, job.message_id or 0)
     for attachment in stored.attachments:
         attachment["filename"] = "unknown.png"
-    start = await start_of(world.bot, job, second, message_of(world, job))
+    start = await start_of(world.bot, job, second, message_of(world, job), alice(world))
     assert start.data == await message_of(world, job).attachments[1].read()
 
 
@@ -100,7 +105,7 @@ async def test_where_one_was_left_out_places_say_nothing(world: World) -> None:
     stored = world.env.backend.get_message(world.channel.id, job.message_id or 0)
     del stored.attachments[1]
     stored.attachments[0]["filename"] = "unknown.png"
-    start = await start_of(world.bot, job, second, message_of(world, job))
+    start = await start_of(world.bot, job, second, message_of(world, job), alice(world))
     assert start.data is None
     assert start.redraw is not None
 
@@ -114,7 +119,7 @@ async def test_another_persons_message_is_no_proof(world: World) -> None:
     message = await world.bob.send(world.channel, "look", attachments=[(name, b"not ours")])
     theirs = next(m for m in world.channel.history() if m.id == message.id)
     await delete_message(world, job)
-    start = await start_of(world.bot, job, image, theirs)
+    start = await start_of(world.bot, job, image, theirs, alice(world))
     assert start.data is None
 
 
@@ -122,7 +127,7 @@ async def test_without_a_message_in_hand_the_stored_one_is_fetched(world: World)
     job = await drawn(world)
     (image,) = await images(world, job)
     remove_files(world, job)
-    assert (await start_of(world.bot, job, image, None)).data is not None
+    assert (await start_of(world.bot, job, image, None, alice(world))).data is not None
 
 
 async def test_an_expired_link_is_fetched_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +138,7 @@ async def test_an_expired_link_is_fetched_again(world: World, monkeypatch: pytes
     await later(world, monkeypatch, 48)
     expire_links(world, monkeypatch)
     before = world.calls("GET", r"/messages/\d+$")
-    assert (await start_of(world.bot, job, image, message)).data is not None
+    assert (await start_of(world.bot, job, image, message, alice(world))).data is not None
     assert world.calls("GET", r"/messages/\d+$") == before + 1
 
 
@@ -143,7 +148,7 @@ async def test_what_can_not_be_had_is_drawn_again(world: World, monkeypatch: pyt
     third = (await images(world, job))[2]
     remove_files(world, job)
     expire_links(world, monkeypatch, for_good=True)
-    start = await start_of(world.bot, job, third, message_of(world, job))
+    start = await start_of(world.bot, job, third, message_of(world, job), alice(world))
     assert (start.image, start.data) == (None, None)
     redraw = start.redraw
     assert redraw is not None
@@ -159,7 +164,7 @@ async def test_the_message_may_not_be_read(world: World) -> None:
     remove_files(world, job)
     for status in (403, 404, 503):
         world.env.inject_error("GET", "/channels/*/messages/*", status=status, times=None)
-        assert (await start_of(world.bot, job, image, None)).redraw is not None
+        assert (await start_of(world.bot, job, image, None, alice(world))).redraw is not None
 
 
 async def test_another_model_would_draw_something_else(world: World) -> None:
@@ -172,7 +177,7 @@ async def test_another_model_would_draw_something_else(world: World) -> None:
     world.worker.die()
     await world.until(lambda: world.studio.status().worker.model == other)
     with pytest.raises(UserError, match="can't be drawn again as it was"):
-        await start_of(world.bot, job, image, None)
+        await start_of(world.bot, job, image, None, alice(world))
 
 
 async def test_without_a_model_it_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +188,7 @@ async def test_without_a_model_it_is_said(world: World, monkeypatch: pytest.Monk
     loading = dataclasses.replace(world.studio.status(), worker=WorkerStatus())
     monkeypatch.setattr(world.studio, "status", lambda: loading)
     with pytest.raises(UserError, match="still loading"):
-        await start_of(world.bot, job, image, None)
+        await start_of(world.bot, job, image, None, alice(world))
 
 
 async def test_a_picture_from_a_start_image_is_drawn_again_only_with_it(world: World) -> None:
@@ -194,13 +199,13 @@ async def test_a_picture_from_a_start_image_is_drawn_again_only_with_it(world: W
     (image,) = await images(world, varied)
     await delete_message(world, varied)
     image.path.unlink()
-    start = await start_of(world.bot, varied, image, None)
+    start = await start_of(world.bot, varied, image, None, alice(world))
     assert start.redraw is not None
     assert start.redraw.init_image == varied.request.init_image
     assert start.redraw.strength == varied.request.strength
     remove_files(world, varied)
     with pytest.raises(UserError, match="no longer kept"):
-        await start_of(world.bot, varied, image, None)
+        await start_of(world.bot, varied, image, None, alice(world))
 
 
 async def test_an_enlarged_picture_is_not_drawn(world: World) -> None:
@@ -213,7 +218,7 @@ async def test_an_enlarged_picture_is_not_drawn(world: World) -> None:
     image.path.unlink()
     await delete_message(world, larger)
     with pytest.raises(UserError, match="no longer kept"):
-        await start_of(world.bot, larger, image, None)
+        await start_of(world.bot, larger, image, None, alice(world))
 
 
 async def test_the_line_stays_somebody_elses(world: World) -> None:
@@ -224,7 +229,7 @@ async def test_the_line_stays_somebody_elses(world: World) -> None:
     job = await finish(world, job.id)
     assert job.foreign_start
     (image,) = await images(world, job)
-    assert (await start_of(world.bot, job, image, None)).foreign
+    assert (await start_of(world.bot, job, image, None, alice(world))).foreign
 
 
 # ── downloads ──

@@ -3,7 +3,7 @@
 import io
 import random
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import discord
 from discord import app_commands, ui
@@ -120,10 +120,51 @@ def menus() -> ui.View:
     return view
 
 
+class Photos(ui.Modal, title="Teach me a new word"):
+    """A text to agree to, several files, a choice and a box that has to be ticked."""
+
+    agreed = ui.TextDisplay[Any]("**What you agree to**\nThe photos are *deleted* when it has ended.")
+    photos = ui.Label[ui.Modal](
+        text="Photos", component=ui.FileUpload(custom_id="photos", min_values=3, max_values=10)
+    )
+    of = ui.Label[ui.Modal](
+        text="What it is",
+        component=ui.RadioGroup(
+            custom_id="of",
+            options=[
+                discord.RadioGroupOption(label="A thing or an animal", value="thing"),
+                discord.RadioGroupOption(label="Myself", value="self"),
+            ],
+        ),
+    )
+    agree = ui.Label[ui.Modal](
+        text="Consent",
+        component=ui.CheckboxGroup(
+            custom_id="agree", min_values=1, options=[discord.CheckboxGroupOption(label="I agree", value="yes")]
+        ),
+    )
+
+    async def on_submit(self, interaction: discord.Interaction) -> None:
+        photos, of = self.photos.component, self.of.component
+        assert isinstance(photos, ui.FileUpload)
+        assert isinstance(of, ui.RadioGroup)
+        await interaction.response.send_message(f"`{len(photos.values)} of {of.value}`")
+
+
 def add_show(tree: app_commands.CommandTree) -> None:
     @tree.command(description="Opens a form with every kind of field.")
     async def form(interaction: discord.Interaction) -> None:
         await interaction.response.send_modal(Everything())
+
+    @tree.command(description="Opens a form with a text, photos and consent.")
+    async def photos(interaction: discord.Interaction, note: str = "") -> None:
+        await interaction.response.send_modal(Photos())
+
+    @photos.autocomplete("note")
+    async def words(_: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
+        before, mark, typed = current.rpartition("<")
+        whole = [f"{before}<{name}>" for name in ("my-cat", "my-mug") if mark and name.startswith(typed)]
+        return [app_commands.Choice(name=one, value=one) for one in whole]
 
     @tree.command(description="Shows what messages can hold.")
     async def show(interaction: discord.Interaction, what: Sight, target: str = "") -> None:

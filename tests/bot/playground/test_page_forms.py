@@ -68,3 +68,52 @@ async def test_every_kind_of_field_says_what_is_wrong(page: Page) -> None:
     answer = "['a fox in snow', 'me', ['mine'], ['l'], ['dropped.png', 'two.png']]"
     await expect(log(page).locator("code")).to_have_text(answer)
     await expect(page.get_by_role("textbox", name="Message #studio")).to_be_focused()
+
+
+async def test_a_form_with_a_text_to_agree_to_and_many_photos(page: Page) -> None:
+    await send(page, "/photos note: mine")
+    form = page.get_by_role("dialog", name="Teach me a new word")
+    await expect(form.locator("strong")).to_have_text("What you agree to")
+    photos = form.get_by_label("Photos *", exact=True)
+    await expect(photos).to_be_focused()
+    await expect(form.get_by_text("Choose up to 10 files, paste or drop them")).to_be_visible()
+    await photos.set_input_files([png(f"{number}.png") for number in range(12)])
+    await expect(form.get_by_text("At most 10 files, please.")).to_be_visible()
+    await expect(form.get_by_role("list", name="Files of Photos").get_by_role("listitem")).to_have_count(10)
+    for number in range(2, 10):
+        await form.get_by_role("button", name=f"Remove {number}.png").press("Enter")
+        await expect(photos).to_be_focused()
+    await form.get_by_role("button", name="Send").click()
+    await expect(photos).to_have_accessible_description("At least 3 files, please.")
+    await photos.set_input_files(png("last.png"))
+    # What is left by keyboard: the choice and the box that has to be ticked.
+    await form.get_by_role("radiogroup", name="What it is").get_by_role("radio").first.focus()
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Control+Enter")
+    agree = form.get_by_role("checkbox", name="I agree")
+    await expect(form.get_by_text("Consent is needed.")).to_be_visible()
+    await expect(agree).to_be_focused()
+    await page.keyboard.press("Space")
+    await page.keyboard.press("Control+Enter")
+    await expect(form).to_be_hidden()
+    await expect(log(page).locator("code")).to_have_text("3 of self")
+
+
+async def test_a_long_text_with_suggestions(page: Page) -> None:
+    """As a prompt is typed: nothing is said until something fits, and Enter chooses only then."""
+    await page.locator("#composer-input").fill("/photos")
+    await page.keyboard.press("Tab")
+    await page.get_by_role("button", name="Add note").click()
+    note = page.get_by_label("note", exact=True)
+    await page.keyboard.type("a photo of a cat")
+    await page.wait_for_timeout(400)
+    await expect(page.get_by_text("Nothing fits.")).to_have_count(0)
+    await page.keyboard.type(" and <my-")
+    await expect(page.get_by_role("option")).to_have_count(2)
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(note).to_have_value("a photo of a cat and <my-mug>")
+    await page.keyboard.type(" on a table")
+    await expect(note).to_have_value("a photo of a cat and <my-mug> on a table")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog", name="Teach me a new word")).to_be_visible()

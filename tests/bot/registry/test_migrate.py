@@ -34,6 +34,13 @@ ROWS = {
         "INSERT INTO reports VALUES (1, 1, 5, 6, 7, 'a', 1, 'rude', '2030-01-01 00:00:00.000000')",
         "INSERT INTO doomed_messages VALUES (6, 7, 5, '2030-01-01 00:00:00.000000')",
     ],
+    "0004": [
+        "INSERT INTO concepts VALUES"
+        " ('c', 1, 5, 'cat', 'thing', '1', '2030-01-01 00:00:00.000000', '2030-01-01 00:00:00.000000')",
+        "INSERT INTO concept_versions VALUES ('v', 'c', 1, 'lora', 'cat', 'zq cat', 'concepts/v/concept.safetensors',"
+        " 'ab', 100, 'cd', 'bundled', NULL, '2030-01-01 00:00:00.000000')",
+        "INSERT INTO concept_shares VALUES (5, 'c', '2030-01-01 00:00:00.000000')",
+    ],
 }
 
 

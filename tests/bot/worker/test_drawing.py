@@ -15,7 +15,8 @@ from bot.errors import INTERNAL_ERROR, NOT_CHECKED, StartImageGone
 from bot.worker import drawing as drawing_module
 from bot.worker import pictures as pictures_module
 from bot.worker.drawing import DrawingLoop
-from bot.worker.messages import Cancel, Cancelled, Done, Draw, Failed, Heartbeat, Progress
+from bot.worker.messages import Cancel, Cancelled, Done, Draw, Failed, Progress
+from bot.worker.pictures import CheckedFiles
 from generation.engine import Engine
 from generation.model import load_model
 from generation.recipe import Recipe, from_parameters
@@ -58,7 +59,7 @@ class Worker:
         self.said: list[Any] = []
         self.folder = folder / "images" / "j"
         self.engine = Engine(model, reproducible=reproducible)
-        self.loop = DrawingLoop(self.engine, score, self.said.append, nsfw_threshold=0.7)
+        self.loop = DrawingLoop(self.engine, CheckedFiles(score, nsfw_threshold=0.7), self.said.append)
 
     def draw(
         self,
@@ -256,14 +257,11 @@ def test_a_fault_in_one_request_leaves_the_others_alone(
     assert [done.job for done in worker.only(Done)] == ["b"]
 
 
-def test_heartbeats_name_the_jobs(model: Any, tmp_path: Path) -> None:
+def test_it_names_the_jobs_that_it_holds(model: Any, tmp_path: Path) -> None:
     worker = Worker(model, tmp_path)
-    worker.loop.beat()
-    worker.loop.beat()  # too soon
+    assert worker.loop.jobs == []
     worker.draw()
-    worker.loop._last_beat = 0.0
-    worker.loop.beat()
-    assert [message.jobs for message in worker.only(Heartbeat)] == [[], ["j"]]
+    assert worker.loop.jobs == ["j"]
 
 
 # ── a start image that is drawn again ──
@@ -342,13 +340,11 @@ def test_cancel_stops_whichever_is_being_drawn(model: Any, tmp_path: Path, after
     worker.run(after)
     assert (worker.only(Progress)[-1].step > STEPS) == (after == 12)
     assert worker.start.exists() == (after == 12)
-    worker.loop._last_beat = 0.0
-    worker.loop.beat()
+    assert worker.loop.jobs == ["j"]
     worker.loop.take(Cancel(job="j"))
     worker.run()
     assert worker.only(Cancelled) == [Cancelled(job="j", attempt=1)]
     assert worker.only(Done) == worker.only(Failed) == []
-    assert worker.only(Heartbeat)[-1].jobs == ["j"]
     assert not (worker.folder / "1-0.png").exists()
     assert not (worker.folder / "preview.webp").exists()
 
@@ -445,9 +441,7 @@ def test_pictures_to_be_enlarged_come_one_between_two_steps_of_the_others(model:
     for job in ("a", "b", "c"):
         worker.loop.take(Draw(job=job, attempt=1, request=request, output_dir=str(tmp_path / job), resample=RECIPE))
     assert worker.only(Done) == []
-    worker.loop._last_beat = 0.0
-    worker.loop.beat()
-    assert worker.only(Heartbeat)[-1].jobs == ["j", "a", "b", "c"]
+    assert worker.loop.jobs == ["j", "a", "b", "c"]
     worker.run(1)
     assert [done.job for done in worker.only(Done)] == ["a"]
     assert worker.only(Progress)[-1].step == before + 1
@@ -467,9 +461,7 @@ def test_what_is_enlarged_is_drawn_again_where_it_is_gone(model: Any, tmp_path: 
     assert worker.said[-1] is done
     assert (done.images[0].width, done.images[0].recipe) == (512, RECIPE)
     assert worker.files == ["1-0.png", "start.png"]
-    worker.loop._last_beat = 0.0
-    worker.loop.beat()
-    assert worker.only(Heartbeat)[-1].jobs == []
+    assert worker.loop.jobs == []
 
 
 def test_what_cannot_be_enlarged_fails_with_a_sentence(model: Any, tmp_path: Path) -> None:
