@@ -3,7 +3,8 @@
     python -m tests.benchmarks.training_speed EXAMPLES [--model small|text|sd15] [--methods …] [--steps N]
 
 EXAMPLES is a folder with `textual_inversion.py`, `train_dreambooth.py` and `train_dreambooth_lora.py` out of a
-checkout of diffusers (examples/); they need torchvision. Each run is a process of its own; ours and theirs take turns.
+checkout of diffusers (examples/); they need torchvision. Each run is a process of its own; ours and theirs take
+turns.
 
 `small` is the bundled model, `text` has a text encoder of Stable Diffusion 1.5's size with a small UNet, `sd15` is
 all of Stable Diffusion 1.5's size (for a GPU). The scripts know AutoencoderKL only, so each has one of those with
