@@ -49,7 +49,6 @@ SCRIPTS: Final = {
     Method.DREAMBOOTH: "train_dreambooth.py",
 }
 PHOTOS: Final = 5
-ROUNDS: Final = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", choices=("small", "text", "sd15"), default="small")
     parser.add_argument("--methods", nargs="+", choices=list(Method), default=list(Method))
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--own-time", action="store_true", help="the processes' own CPU time: for one thread each")
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.ours is not None:
@@ -81,10 +82,11 @@ def _compare(folder: Path, asked: Any) -> None:
         ours = ["training_speed", str(asked.examples), "--ours", str(folder), "--methods", method]
         ours += ["--steps", str(asked.steps)]
         runs: dict[str, list[dict[str, float]]] = {"theirs": [], "ours": []}
-        for _ in range(ROUNDS):
+        for _ in range(asked.rounds):
             runs["theirs"].append(_run(["tests.benchmarks.optimizer_steps", *theirs], folder))
             runs["ours"].append(_run([f"tests.benchmarks.{ours[0]}", *ours[1:]], folder))
-        seconds = {who: statistics.median(run["seconds"] for run in some) for who, some in runs.items()}
+        clock = "own" if asked.own_time else "seconds"
+        seconds = {who: statistics.median(run[clock] for run in some) for who, some in runs.items()}
         memory = {who: max(run["bytes"] for run in some) for who, some in runs.items()}
         ratio, share = seconds["theirs"] / seconds["ours"], memory["ours"] / memory["theirs"]
         shown = [f"{1000 * seconds[who]:.1f}" for who in ("theirs", "ours")]

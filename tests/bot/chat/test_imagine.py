@@ -275,7 +275,7 @@ async def test_a_start_image_is_used_and_acknowledged_before_its_download(world:
 
 
 async def test_a_prompt_cannot_ping_format_or_link(world: World) -> None:
-    prompt = "@everyone **loud** <@1234567890123456789> ||x|| [a](https://evil.example) ```code``` <b>"
+    prompt = "@everyone **loud** <@1234567890123456789> ||x|| [a](https://evil.example) ```code``` </b>"
     await world.alice.slash(world.channel, "imagine", prompt=prompt)
     await world.drawing()
     world.worker.finish()

@@ -37,5 +37,5 @@ def test_the_models_own_checker_counts_unless_checks_are_off(
     loader = Loader(Channel(), message)  # type: ignore[arg-type]
     loader.run()
     assert loader.failure is None
-    assert loader.loop is not None
-    assert loader.loop._files._score(Image.new("RGB", (64, 64), "green")) == score
+    assert loader.work is not None
+    assert loader.work._drawing._files._score(Image.new("RGB", (64, 64), "green")) == score
