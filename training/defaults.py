@@ -63,6 +63,12 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
     prior_images: int = 0
     """Class pictures for prior preservation (Ruiz et al. 2022, arXiv:2208.12242, section 3.2); 0 is without."""
     prior_loss_weight: float = 1.0
+    unconditional_prior: float = 0.0
+    """How often class pictures come without a caption, 0 to 1. Guidance pushes away from what the network says to no
+    caption at all; where that moves towards the concept, pictures of it fade, and everything else drifts."""
+    prior_from_model: bool = False
+    """Hold class pictures to what the model itself predicts of them, in place of the noise (see `teacher`). It costs
+    a forward of theirs without gradients."""
     weight_decay: float = 0.01
     """Never of embeddings."""
     max_grad_norm: float = 1.0
@@ -139,7 +145,7 @@ _SMALL: Final = {
         learning_rate=1e-3,
         text_learning_rate=5e-3,
         final_rate=0.1,
-        max_steps=350,
+        max_steps=400,
         patience=0,
         batch_size=3,
         micro_rows=6,
@@ -147,7 +153,8 @@ _SMALL: Final = {
         text_rank=16,
         layers=LoraLayers.ALL,
         prior_images=40,
-        prior_loss_weight=0.5,
+        unconditional_prior=0.33,
+        prior_from_model=True,
         flip=0.0,
         name_backgrounds=0.5,
         templates=PICTOGRAM,
@@ -162,6 +169,7 @@ _SMALL: Final = {
         batch_size=2,
         micro_rows=4,
         prior_images=40,
+        unconditional_prior=0.33,
         flip=0.0,
         name_backgrounds=0.5,
         templates=PICTOGRAM,

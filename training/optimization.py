@@ -18,6 +18,7 @@ from training.chance import choose, generator_of, pick, spread_timesteps
 from training.checkpoint import load_optimizer, optimizer_tensors
 from training.losses import noised, row_losses, snr_weights, target
 from training.networks import attention
+from training.teacher import Teacher
 from training.templates import PLAIN, class_prompt
 
 if TYPE_CHECKING:
@@ -47,10 +48,17 @@ class Rows:
     captions: list[str]
     weights: Tensor
     """How much each row's loss counts, [rows]."""
+    of_class: Tensor
+    """Which rows are class pictures, bool [rows]."""
 
     def part(self, which: slice) -> Rows:
         return Rows(
-            self.latents[which], self.noise[which], self.timesteps[which], self.captions[which], self.weights[which]
+            self.latents[which],
+            self.noise[which],
+            self.timesteps[which],
+            self.captions[which],
+            self.weights[which],
+            self.of_class[which],
         )
 
     def parts(self, rows: int) -> list[Rows]:
@@ -77,6 +85,8 @@ class Optimization:
         self._photos, self._held_out, self._prior = photos, held_out, prior
         self._levels = noise_levels(model.scheduler_config)
         self._encoded: dict[str, Conditioning] = {}
+        taught = prior is not None and settings.prior_from_model
+        self._teacher = Teacher(model, *settings.picture_size(model.info)) if taught else None
         self._groups = learner.groups()
         self._parameters = [parameter for group in self._groups for parameter in group.parameters]
         self._optimizer = torch.optim.AdamW(
@@ -134,7 +144,9 @@ class Optimization:
         if self._prior is None:
             return own
         weight = settings.prior_loss_weight / size
-        prior = self._rows(self._prior, size, 0.0, class_prompt(self._order.class_word), weight, generator)
+        unconditional = float(torch.rand(1, generator=generator)) < settings.unconditional_prior
+        of_class = "" if unconditional else class_prompt(self._order.class_word)
+        prior = self._rows(self._prior, size, 0.0, of_class, weight, generator)
         # One of each side by side, so that every micro-step has both.
         at = torch.arange(2 * size).view(2, size).T.flatten()
         captions = [*own.captions, *prior.captions]
@@ -144,6 +156,7 @@ class Optimization:
             torch.cat([own.timesteps, prior.timesteps])[at],
             [captions[index] for index in at.tolist()],
             torch.cat([own.weights, prior.weights])[at],
+            at >= size,
         )
 
     def _rows(
@@ -157,10 +170,10 @@ class Optimization:
         snr = snr_weights(self._model.info.prediction_type, self._levels[timesteps], self._settings.snr_gamma)
         named = torch.rand(size, generator=generator) < self._settings.name_backgrounds
         captions = [
-            pictures.caption(caption, index) if with_words else caption
+            pictures.caption(caption, index) if with_words and caption else caption
             for index, with_words in zip(which.tolist(), named.tolist(), strict=True)
         ]
-        return Rows(latents, noise, timesteps, captions, weight * snr)
+        return Rows(latents, noise, timesteps, captions, weight * snr, torch.zeros(size, dtype=torch.bool))
 
     def _evaluation_rows(self) -> Rows:
         pictures = self._photos if self._held_out is None else self._held_out
@@ -172,16 +185,21 @@ class Optimization:
         noise = torch.randn(latents.shape, generator=generator)
         caption = self._learner.instance_caption(PLAIN[0])
         captions = [pictures.caption(caption, index) for index in which.tolist()]
-        return Rows(latents, noise, timesteps, captions, torch.ones(count))
+        return Rows(latents, noise, timesteps, captions, torch.ones(count), torch.zeros(count, dtype=torch.bool))
 
     def _losses(self, rows: Rows) -> Tensor:
         """Of each row, weighted, [rows]."""
         device, kind = self._model.device, self._model.info.prediction_type
         levels = self._levels[rows.timesteps].to(device)
         latents, noise = rows.latents.to(device), rows.noise.to(device)
-        conditioning = self._conditioning(rows.captions)
-        predicted = self._learner.predict(noised(latents, noise, levels), rows.timesteps.to(device), conditioning)
-        return row_losses(predicted, target(kind, latents, noise, levels)) * rows.weights.to(device)
+        noisy, timesteps = noised(latents, noise, levels), rows.timesteps.to(device)
+        predicted = self._learner.predict(noisy, timesteps, self._conditioning(rows.captions))
+        goal = target(kind, latents, noise, levels)
+        if self._teacher is not None and bool(rows.of_class.any()):
+            which = rows.of_class.nonzero()[:, 0]
+            captions, at = [rows.captions[index] for index in which.tolist()], which.to(device)
+            goal = goal.index_copy(0, at, self._teacher.predict(noisy[at], timesteps[at], captions))
+        return row_losses(predicted, goal) * rows.weights.to(device)
 
     def _add_gradient(self, rows: Rows) -> None:
         with torch.enable_grad(), attention(self._model):
@@ -218,7 +236,8 @@ class Optimization:
         if len(unique) == 1:
             return _each(encoded, lambda values: values.expand(len(captions), *values.shape[1:]))
         at = torch.tensor([unique.index(caption) for caption in captions], device=encoded.hidden.device)
-        return _each(encoded, lambda values: values[at])
+        # Not `values[at]`: several threads sum its gradient in any order, and a resumed training would differ.
+        return _each(encoded, lambda values: values.index_select(0, at))
 
     @torch.no_grad()
     def _known(self, caption: str) -> Conditioning:

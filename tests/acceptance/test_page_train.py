@@ -125,7 +125,7 @@ async def another_member_is_refused_kindly(visitor: Visitor, picture: Locator) -
     await visitor.act_as("Robin")
     await visitor.press(picture, "Again")
     await expect(visitor.private).to_contain_text("<teddy>")
-    await visitor.keep("train-others-again")
+    await visitor.keep("train-others-again", visitor.private)
     await visitor.press(picture, "Remix")
     await expect(visitor.form).to_be_visible()
     await expect(visitor.field("Prompt")).not_to_have_value(re.compile("teddy"))

@@ -99,11 +99,13 @@ def _write_model(folder: Path, which: str) -> None:
     """The networks that `which` says, and an AutoencoderKL of the same factor."""
     if which == "small":
         shutil.copytree(Path(generation.__file__).parent / "bundled", folder)
-        vae = AutoencoderKL(
-            block_out_channels=(32, 32, 32),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-        )
+        # diffusers declares tuples of one.
+        three: dict[str, Any] = {
+            "block_out_channels": (32, 32, 32),
+            "down_block_types": ("DownEncoderBlock2D",) * 3,
+            "up_block_types": ("UpDecoderBlock2D",) * 3,
+        }
+        vae = AutoencoderKL(**three)
         # The scripts refuse weights that are stored in float16.
         text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
         for network, part in ((vae, "vae"), (text_encoder, "text_encoder")):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -228,3 +228,57 @@ def test_so_many_captions_name_their_own_background(model: LoadedModel, share: f
     learner.encoded.clear()
     run(steps.evaluate())
     assert {caption.partition(" on ")[2] for some in learner.encoded for caption in some} == {"red", "blue"}
+
+
+@pytest.fixture
+def several_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("several_threads")
+def test_several_threads_sum_the_gradient_of_captions_in_one_order(model: LoadedModel) -> None:
+    """Else a killed training that goes on ends in another file. Six rows of two captions, large enough to be shared
+    out between threads."""
+
+    class ManyNumbers(OneNumber):
+        def __init__(self) -> None:
+            super().__init__(0.0, trains_text=True)
+            self.hidden = nn.Parameter(torch.ones(2, 77, 768))
+
+        def encode(self, captions: Sequence[str]) -> Conditioning:
+            assert len(captions) == 2
+            return Conditioning(self.hidden, {})
+
+        def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+            hidden = conditioning.hidden
+            weights = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1))
+            return noisy * 0 + (hidden * weights).sum((1, 2)).view(-1, 1, 1, 1)
+
+    gradients = set[bytes]()
+    for _ in range(12):
+        learner = ManyNumbers()
+        learner.hidden.register_post_accumulate_grad_hook(
+            lambda value: gradients.add(value.grad.numpy().tobytes())  # type: ignore[union-attr]
+        )
+        run(optimization(model, learner, latents(2.0), batch_size=4, micro_rows=8).take_step())
+    assert len(gradients) == 1
+
+
+@pytest.mark.parametrize(("share", "fewest", "most"), [(0.0, 0, 0), (0.5, 15, 35), (1.0, 50, 50)])
+def test_so_many_steps_have_class_pictures_without_a_caption(
+    model: LoadedModel, share: float, fewest: int, most: int
+) -> None:
+    learner = OneNumber(0.0, trains_text=True)
+    values = settings(max_steps=50, batch_size=2, micro_rows=4, unconditional_prior=share, name_backgrounds=1.0)
+    photos = dataclasses.replace(latents(0.0), words=(" on red",))
+    prior = dataclasses.replace(latents(1.0), words=(" on blue",))
+    steps = Optimization(model, learner, order(), values, photos, None, prior)
+    for _ in range(50):
+        run(steps.take_step())
+    assert all(photo.endswith("it on red") for photo, _ in learner.encoded)
+    of_class = [caption for _, caption in learner.encoded]
+    assert set(of_class) <= {"", "a photo of an apple on blue"}
+    assert fewest <= of_class.count("") <= most

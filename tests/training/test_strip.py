@@ -29,11 +29,11 @@ def test_the_strip_has_every_row_and_leaves_out_empty_ones() -> None:
 
 def test_figures_in_words() -> None:
     assert card_lines(CARD) == [
-        "83% as like a photo it never saw as photos are",
+        "alike: 83% as much as a photo it never saw",
         "backgrounds followed: 100% of before",
         "its kind changed by 5%",
     ]
     unjudged = Card(verdict=Verdict.NOT_LEARNED, loss_before=0.2, loss_after=0.1999)
     assert card_lines(unjudged) == ["loss 0.2000, then 0.1999"]
     below = Card(verdict=Verdict.NOT_LEARNED, similarity=-0.04)
-    assert card_lines(below) == ["0% as like the photos as photos are"]
+    assert card_lines(below) == ["alike: 0% as much as the photos"]
