@@ -18,7 +18,7 @@ from bot.concept_folders import ConceptFolders
 from bot.concept_notes import ConceptNotes, NoConceptFile, copy_with_notes
 from bot.concepts import EXPORT_FILE, STRIP_FILE, Concept, ConceptVersion, NewVersion, Removed
 from bot.dispatcher import Dispatcher
-from bot.errors import ConceptFileGone, ConceptUnknown, NotShareable, RegistryTrouble, WrongModel
+from bot.errors import ConceptFileGone, ConceptUnknown, NotShareable, OwnNameTaken, RegistryTrouble, WrongModel
 from bot.job import new_job_id
 from bot.keeping import Keeping
 from bot.registry.concepts import Withdrawn
@@ -142,7 +142,7 @@ class ConceptCare:
     async def share(self, member_id: int, guild_id: int | None, name: str) -> Concept:
         """For everybody in the server; again changes nothing.
 
-        Raises ConceptUnknown, ConceptNameTaken, NotShareable (in a direct message).
+        Raises ConceptUnknown, ConceptNameTaken, ConceptTakenDown, NotShareable (in a direct message).
         """
         if guild_id is None:
             raise NotShareable
@@ -156,7 +156,10 @@ class ConceptCare:
         return (await self._uncancelled.run(self._withdraw(change))).concept
 
     async def take_down(self, guild_id: int, name: str, by: int) -> Concept:
-        """A moderator's word: nobody but its owner can use it there any more. Raises ConceptUnknown."""
+        """A moderator's word: nobody but its owner can use it there any more, and they can't share it there again.
+
+        Raises ConceptUnknown.
+        """
         change = self._concepts.take_down(guild_id, _known_name(name), self._clock())
         withdrawn = await self._uncancelled.run(self._withdraw(change))
         log.info("a concept of member %d was taken down in server %d by %d", withdrawn.concept.owner_id, guild_id, by)
@@ -217,6 +220,12 @@ class ConceptCare:
             raise ConceptFileGone(name=concept.name) from error
         return target
 
+    async def may_import(self, member_id: int, name: str) -> None:
+        """Before a file is asked for. Raises InvalidRequest (the name), OwnNameTaken."""
+        name = concept_name(name)
+        if any(concept.name == name for concept in await self.own(member_id)):
+            raise OwnNameTaken(name=name)
+
     async def import_file(
         self,
         member_id: int,
@@ -227,10 +236,10 @@ class ConceptCare:
         consent: str,
         data: bytes,
     ) -> Concept:
-        """A .safetensors file as a concept, or as a new version of their own one of that name.
+        """A .safetensors file as a new concept.
 
-        Raises InvalidRequest, ConceptFileRefused, ConceptLimit, DepictsSomethingElse, TrainingActive (of that name),
-        DiskFull, OSError. What was there stays then.
+        Raises InvalidRequest, ConceptFileRefused, OwnNameTaken, ConceptLimit, TrainingActive (of that name),
+        DiskFull, OSError.
         """
         name, class_word = concept_name(name), checked_class_word(class_word)
         facts = await asyncio.to_thread(examined, data)
@@ -262,14 +271,10 @@ class ConceptCare:
     async def _import(self, new: NewVersion, data: bytes) -> Concept:
         try:
             path = await asyncio.to_thread(self._folders.keep_file, new.id, data)
-            concept, removed = await self._concepts.add(
-                dataclasses.replace(new, path=path), concepts_at_most=self._at_most
-            )
+            return await self._concepts.add(dataclasses.replace(new, path=path), concepts_at_most=self._at_most)
         except BaseException:
             await asyncio.to_thread(self._folders.remove, new.id)
             raise
-        await self._trainings.forget(removed)
-        return concept
 
 
 def _known_name(name: str) -> str:

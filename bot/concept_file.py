@@ -21,6 +21,8 @@ from training.order import Method
 MOST_BYTES: Final = 1_000_000_000
 _MOST_HEADER: Final = 10_000_000
 _MOST_TENSORS: Final = 20_000
+_MOST_SIDES: Final = 8
+"""Of a tensor. Of thousands of large numbers, their product alone would take minutes."""
 _MOST_TRIGGER: Final = 100
 _SIZES: Final = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _PICKLED: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
@@ -106,7 +108,9 @@ def _check_layout(tensors: dict[str, dict[str, Any]], size: int) -> None:
     for entry in tensors.values():
         match entry:
             case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(start), int(end)]} if (
-                dtype in _SIZES and all(type(side) is int and side >= 0 for side in shape)
+                dtype in _SIZES
+                and len(shape) <= _MOST_SIDES
+                and all(type(side) is int and 0 <= side <= MOST_BYTES for side in shape)
             ):
                 if end - start != _SIZES[dtype] * prod(shape):
                     raise _refused("its tensors are not of the size that it says")

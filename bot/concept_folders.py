@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ PHOTOS: Final = "photos"
 CHECKPOINT: Final = "checkpoint.safetensors"
 _BEGUN: Final = ".begun"
 """In a training's folder, written as each attempt starts: the model's hash, and the step that it begins with."""
+_DELETED: Final = ".deleted"
 _DRAFTS: Final = "drafts"
 _HEADER_AT_MOST: Final = 10_000_000
 
@@ -101,6 +102,16 @@ class ConceptFolders:
         """Weights and pictures of a version. No error where there is nothing."""
         self._gone(self.of(version_id), "files of a concept")
 
+    def mark_deleted(self, ids: Iterable[str]) -> None:
+        """Of versions and trainings: their rows are about to go. Should `remove` not come to it then, `tidy_up` does
+        it at the next start, whatever the database knows by then."""
+        for version_id in ids:
+            try:
+                (self.of(version_id) / _DELETED).touch()
+            except OSError as error:  # a full disk must not keep anybody from deleting
+                if not isinstance(error, FileNotFoundError):
+                    log.warning("the files of concept version %s can't be marked: %s", version_id, error.strerror)
+
     def _gone(self, folder: Path, what: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
@@ -110,15 +121,18 @@ class ConceptFolders:
 
     def tidy_up(self, live: Collection[str], versions: Mapping[str, str], *, known: bool) -> None:
         """What a killed bot has left. `live`: trainings that go on; `versions`: kept paths by version id; `known`: is
-        the database one that knows anything? (A new one beside old files may be a mistake: nothing of them goes.)"""
+        the database one that knows anything? (A new one beside old files may be a mistake: of those, only what is
+        marked goes.)"""
         try:
             for folder in _folders(self._trainings):
                 if folder.name not in live:
                     _remove(folder)
             unknown = [folder for folder in _folders(self._concepts) if folder.name not in {*live, *versions}]
-            if unknown and not known:
-                log.warning("the files of %d concepts are here that the database does not know", len(unknown))
-            for folder in unknown if known else ():
+            gone = [folder for folder in unknown if known or (folder / _DELETED).exists()]
+            if len(gone) < len(unknown):
+                count = len(unknown) - len(gone)
+                log.warning("the files of %d concepts are here that the database does not know", count)
+            for folder in gone:
                 _remove(folder)
         except OSError as error:
             log.warning("old files of trainings and concepts cannot be removed: %s", error)

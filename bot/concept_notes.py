@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 import msgspec
 
@@ -22,16 +22,20 @@ _HEADER_AT_MOST: Final = 10_000_000
 _ALIGNED: Final = 8
 
 
+_Short = Annotated[str, msgspec.Meta(max_length=256)]
+"""Members are shown some of it, and anybody may have written it."""
+
+
 class ConceptNotes(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    trigger: str
+    name: _Short
+    trigger: _Short
     """What `<name>` reads as; "" where the file brings vectors of its own."""
-    class_word: str
+    class_word: _Short
     method: Method
     depicts: Depicts
-    model_hash: str = ""
+    model_hash: _Short = ""
     """Of the model that it was made for."""
-    model_name: str = ""
+    model_name: _Short = ""
 
 
 class NoConceptFile(Exception):

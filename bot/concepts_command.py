@@ -17,7 +17,16 @@ from bot.concept_file import examined
 from bot.concept_folders import ConceptFolders
 from bot.concept_notes import ConceptNotes, NoConceptFile, copy_with_notes, read_notes
 from bot.concepts import Concept, ConceptVersion, NewVersion, Removed
-from bot.errors import ConceptFileGone, DatabaseDamaged, UserError, sentence
+from bot.errors import (
+    ConceptFileGone,
+    DatabaseDamaged,
+    NoConcepts,
+    NoOwner,
+    NoSuchConcept,
+    UserError,
+    WhoseConcept,
+    sentence,
+)
 from bot.job import new_job_id
 from bot.registry.concepts import Concepts
 from bot.registry.database import Database
@@ -34,22 +43,6 @@ CONSENT = "command line"
 
 Printed = str
 """What the command says, on standard output."""
-
-
-class NoConcepts(UserError):
-    """There is no database with concepts in {folder}: set ATELIER_DATA_DIR to the bot's data folder."""
-
-
-class NoSuchConcept(UserError):
-    """Nobody has a concept <{name}>: atelier concepts list shows all."""
-
-
-class WhoseConcept(UserError):
-    """Several members have a concept <{name}>: say whose with --owner ({owners})."""
-
-
-class NoOwner(UserError):
-    """Say whose concept it will be: --owner with a member's id, or set ATELIER_OPERATOR_ID to yours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +96,10 @@ def import_concept(wanted: Imported, *, playground: bool) -> int:
             folders = ConceptFolders(registry.folder)
             try:
                 new = replace(new, path=folders.keep_file(new.id, data))
-                concept, removed = await registry.concepts.add(new, concepts_at_most=settings.concepts_per_member)
+                concept = await registry.concepts.add(new, concepts_at_most=settings.concepts_per_member)
             except BaseException:
                 folders.remove(new.id)
                 raise
-            _remove(removed, folders)
         return _line(concept)
 
     return _run(imported, playground)

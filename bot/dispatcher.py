@@ -91,10 +91,12 @@ class Dispatcher:
             return job
 
     async def give_up(self, job_id: str, reason: str) -> Job | None:
-        """As `cancel`, for a job whose member can't be told anything any more. Finished pictures stay."""
+        """As `cancel`, for a job whose member can't be told anything any more. Finished pictures stay, and a
+        finished concept."""
         async with self._turn:
             job = await self._jobs.give_up(job_id, reason, self._clock())
-            if job is not None and not await self._jobs.images(job_id):
+            kept = await self._jobs.images(job_id) or await self._concepts.version(job_id)
+            if job is not None and not kept:
                 await self._drop(job)
             return job
 

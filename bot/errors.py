@@ -56,6 +56,10 @@ class ConceptNameTaken(UserError):
     """A concept <{name}> is shared in this server already: rename yours first, with /concepts rename."""
 
 
+class ConceptTakenDown(UserError):
+    """A moderator has ended the sharing of <{name}> here, so it cannot be shared here again: it is still yours."""
+
+
 class OwnNameTaken(UserError):
     """You have a concept <{name}> already: choose another name, or delete that one first."""
 
@@ -138,6 +142,22 @@ class DataFolderUnusable(UserError):
 
 class NoReports(UserError):
     """There is no database with reports in {folder}: set ATELIER_DATA_DIR to the bot's data folder."""
+
+
+class NoConcepts(UserError):
+    """There is no database with concepts in {folder}: set ATELIER_DATA_DIR to the bot's data folder."""
+
+
+class NoSuchConcept(UserError):
+    """Nobody has a concept <{name}>: atelier concepts list shows all."""
+
+
+class WhoseConcept(UserError):
+    """Several members have a concept <{name}>: say whose with --owner ({owners})."""
+
+
+class NoOwner(UserError):
+    """Say whose concept it will be: --owner with a member's id, or set ATELIER_OPERATOR_ID to yours."""
 
 
 class DatabaseDamaged(UserError):

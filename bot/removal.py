@@ -53,6 +53,7 @@ class Removal:
             await asyncio.to_thread(self._folders.remove_start_images, held.copies)
             going = [*held.jobs, *held.live_copies]
             await asyncio.to_thread(self._folders.mark_deleted, going, self._dispatcher.lanes)
+            await asyncio.to_thread(self._concept_folders.mark_deleted, {*held.jobs, *held.versions})
             forgotten = await self._removals.forget(member_id, doom=doom, now=self._clock())
             for job in forgotten.cancelled:
                 await self._dispatcher.let_go(job)

@@ -75,7 +75,7 @@ def train_to_file(wanted: Wanted) -> int:
     try:
         settings = load_settings()
         order = wanted.order()
-        output = wanted.output or Path(f"{order.name}.safetensors")
+        output = _file(wanted.output or Path(f"{order.name}.safetensors"))
         files = [(path.name, _content(path)) for path in wanted.photos]
         output.parent.mkdir(parents=True, exist_ok=True)
     except (SettingsError, InvalidRequest) as error:
@@ -98,6 +98,14 @@ def train_to_file(wanted: Wanted) -> int:
 def _failed(says: Console, error: object) -> int:
     says.print(str(error), markup=False, style="red")
     return 2
+
+
+def _file(output: Path) -> Path:
+    """Before anything is trained that could not be kept. Raises InvalidRequest."""
+    if not output.name or output.is_dir():
+        allowed = "a file that can be written, such as my-cat.safetensors"
+        raise InvalidRequest("output", str(output), allowed, f"output must be {allowed}; {output} is a folder.")
+    return output
 
 
 def _content(path: Path) -> bytes:
@@ -146,6 +154,7 @@ def _photos(files: list[tuple[str, bytes]], folder: Path, info: ModelInfo, says:
     for verdict in verdicts:
         says.print(f"{verdict.name}: {verdict.sentence}", markup=False, style=_COLOURS.get(verdict.status))
     if (sentence := too_few(verdicts)) is not None:
+        shutil.rmtree(folder.parent, ignore_errors=True)  # other photos will come: nothing here is of use for them
         raise TrainingRefused(sentence)
     return usable(verdicts)
 

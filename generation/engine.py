@@ -31,6 +31,8 @@ from generation.preview import Previewer
 from generation.schedulers import estimate_original, noise_levels
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL import Image
 
     from generation.model import LoadedModel
@@ -190,6 +192,11 @@ class Engine:
     def forget_concept(self, sha256: str) -> None:
         """Let go of a deleted concept: its slot, its merged copy, its file as read."""
         self._concepts.forget(sha256)
+        self._conditioning.forget_concepts()
+
+    def forget_files(self, folder: Path) -> None:
+        """`forget_concept`, for all that was read from files in `folder`."""
+        self._concepts.forget_files(folder)
         self._conditioning.forget_concepts()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
+from torch.nn import functional
 
 from generation.families.protocol import Tokens
 
@@ -141,7 +142,8 @@ def spliced(encoder: Any, first: int, vectors: Sequence[torch.Tensor]) -> Genera
 
     def put_in(_module: object, _inputs: object, output: torch.Tensor) -> torch.Tensor:
         (ids,) = asked
-        own = table.to(output.device, output.dtype)[(ids - first).clamp(min=0)]
+        # Not `table[…]`: several threads sum the gradient of that in any order, and trainings are to be repeatable.
+        own = functional.embedding((ids - first).clamp(min=0), table.to(output.device, output.dtype))
         return torch.where((ids >= first).unsqueeze(-1), own, output)
 
     hooks = embedding.register_forward_pre_hook(hide_ids), embedding.register_forward_hook(put_in)

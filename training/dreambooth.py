@@ -42,7 +42,7 @@ class DreamBooth:
         Raises:
             TrainingRefused: not enough memory, or not a model that it can train.
         """
-        width, height = _size(model, settings)
+        width, height = settings.picture_size(model.info)
         checkpointing = check(model, settings)
         self._model, self._settings = model, settings
         self.trigger = f"{rare_token(model.tokenizers[0], order.job)} {order.class_word}"
@@ -122,13 +122,7 @@ def check(model: LoadedModel, settings: TrainingSettings) -> bool:
         raise TrainingRefused(
             "DreamBooth is for models with one text encoder; this one has two. Train a LoRA instead."
         )
-    rows = min(settings.micro_rows, settings.batch_size * (2 if settings.prior_images else 1))
-    return choose_checkpointing(model, rows, *_size(model, settings))
-
-
-def _size(model: LoadedModel, settings: TrainingSettings) -> tuple[int, int]:
-    defaults = model.info.defaults
-    return settings.width or defaults.width, settings.height or defaults.height
+    return choose_checkpointing(model, settings.forward_rows, *settings.picture_size(model.info))
 
 
 def _embeddings(text_encoder: nn.Module) -> set[str]:

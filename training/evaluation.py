@@ -80,13 +80,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(subjects: Sequence[Unseen] = UNSEEN, seeds: Sequence[int] = range(3)) -> list[Cell]:
     """All cells, in an order in which the first ones alone already tell something: one seed of all methods, the runs
-    without prior preservation, the other seeds."""
+    without prior preservation and at learning rate 0, the other seeds."""
     cells: list[Cell] = []
     for seed in seeds:
-        if seed == DRIFT_SEED:
-            cells += [
-                Cell(variant=Variant.RATE_ZERO, icon=subjects[0].icon, seed=seed, method=method) for method in Method
-            ]
         for subject in subjects:
             cells.append(Cell(variant=Variant.BASE, icon=subject.icon, seed=seed))
             cells += [Cell(variant=Variant.TRAINED, icon=subject.icon, seed=seed, method=method) for method in Method]
@@ -95,6 +91,11 @@ def plan(subjects: Sequence[Unseen] = UNSEEN, seeds: Sequence[int] = range(3)) -
                 Cell(variant=Variant.WITHOUT_PRIOR, icon=subject.icon, seed=seed, method=method)
                 for method in (Method.LORA, Method.DREAMBOOTH)
                 for subject in subjects
+            ]
+            cells += [
+                Cell(variant=Variant.RATE_ZERO, icon=subject.icon, seed=seed, method=method)
+                for subject in subjects
+                for method in Method
             ]
     return cells
 

@@ -37,7 +37,9 @@ class Figures:
     similarity_coloured: Interval | None
     """The same where a background was asked for."""
     untrained: Interval | None
-    """The same of the rare word and the class word before any training (of the class word's vectors)."""
+    """The same of the rare word and the class word before any training."""
+    rate_zero: Interval | None
+    """The same of trainings at learning rate 0, of one seed: what the methods begin with."""
     other_photos: Interval | None
     """The same of trainings of other things of the group."""
     fidelity: Interval | None
@@ -113,10 +115,14 @@ class _Values:
 
 def figures(pictures: Pictures, method: Method) -> Figures:
     """Of all cells that are there."""
-    own, coloured, untrained, other, copies = (_Values() for _ in range(5))
+    own, coloured, untrained, still, other, copies = (_Values() for _ in range(6))
     right, base_right = _Values(), _Values()
     for seed in pictures.seeds:
         for subject in UNSEEN:
+            zero = Cell(variant=Variant.RATE_ZERO, icon=subject.icon, seed=seed, method=method)
+            unmoved = pictures.things(zero, "own")
+            if unmoved is not None:
+                still.add(pictures.similarities(unmoved, subject.icon, seed), subject.icon)
             cell = Cell(variant=Variant.TRAINED, icon=subject.icon, seed=seed, method=method)
             base = Cell(variant=Variant.BASE, icon=subject.icon, seed=seed)
             things = pictures.things(cell, "own")
@@ -143,6 +149,7 @@ def figures(pictures: Pictures, method: Method) -> Figures:
         similarity=own.interval(),
         similarity_coloured=coloured.interval(),
         untrained=untrained.interval(),
+        rate_zero=still.interval(),
         other_photos=other.interval(),
         fidelity=_ratio(right, base_right),
         copies=copies.interval(),

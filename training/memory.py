@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 _PER_WEIGHT: Final = 4 * 4
 """Bytes in float32: the weight, its gradient, and AdamW's two moments."""
+_COPIED: Final = 3 * 4
+"""Bytes of each weight in a checkpoint, which lies in the computer's memory until it is written."""
 _SMALL: Final = 10**8
 """Weights: a model of fewer trains adapters wherever it can draw."""
 _MEMORY_INFO: Final = Path("/proc/meminfo")
 _GROUP: Final = Path("/sys/fs/cgroup")
+_PAGES_OF_FILES: Final = ("inactive_file", "active_file")
 _found: dict[tuple[str, int, int, int, bool], int] = {}
 """Of which model, how many rows of which size, and whether activations are computed again: how many bytes."""
 
@@ -76,12 +79,13 @@ def checkpointing_for_adapters(model: LoadedModel, rows: int, width: int, height
 
 def bytes_to_train(model: LoadedModel, rows: int, width: int, height: int, *, checkpointing: bool) -> float:
     """Of float32 copies of the UNet and the text encoders with their gradients and moments, and of what a forward
-    keeps for the way back. Nothing is run or allocated."""
+    keeps for the way back; without a card, of a checkpoint as well. Nothing is run or allocated."""
     networks = (model.unet, *model.text_encoders)
     weights = sum(weight.numel() for network in networks for weight in network.parameters())
     # Mixed precision keeps a copy of each weight for the way back.
     cast = model.dtype.itemsize * weights if model.dtype != torch.float32 else 0
-    return _PER_WEIGHT * weights + cast + _activations(model, rows, width, height, checkpointing=checkpointing)
+    each = _PER_WEIGHT + (_COPIED if model.device.type == "cpu" else 0)
+    return each * weights + cast + _activations(model, rows, width, height, checkpointing=checkpointing)
 
 
 def memory_there(device: torch.device) -> float | None:
@@ -158,10 +162,16 @@ def _available() -> float | None:
 
 
 def _left_of_group() -> float | None:
-    """In a container, what its limit leaves."""
+    """In a container, what its limit leaves. Pages of files that were read count as held, and make way."""
     try:
         most = (_GROUP / "memory.max").read_text(encoding="ascii").strip()
         held = (_GROUP / "memory.current").read_text(encoding="ascii").strip()
     except OSError:
         return None
-    return None if most == "max" else float(int(most) - int(held))
+    if most == "max":
+        return None
+    try:
+        counts = dict(line.split() for line in (_GROUP / "memory.stat").read_text(encoding="ascii").splitlines())
+    except OSError:
+        counts = {}
+    return float(int(most) - int(held) + sum(int(counts.get(kind, 0)) for kind in _PAGES_OF_FILES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from training.lora import Lora
+from training.memory import checkpointing_for_adapters
 from training.order import Method
 from training.textual_inversion import TextualInversion
 
@@ -40,3 +41,5 @@ def check(model: LoadedModel, order: TrainingOrder, settings: TrainingSettings) 
         from training import dreambooth  # noqa: PLC0415 (as above)
 
         dreambooth.check(model, settings)
+    else:
+        checkpointing_for_adapters(model, settings.forward_rows, *settings.picture_size(model.info))

@@ -56,6 +56,10 @@ class Verdict(StrEnum):
     NOT_LEARNED = "not_learned"
 
 
+DRIFTED: Final = 0.5
+"""Drift from which on it is said that others of its kind change with it."""
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """Did it learn? A figure is None where nothing here could measure it."""
 

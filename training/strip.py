@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from training.order import Verdict
+from training.order import DRIFTED, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def card_lines(card: Card) -> list[str]:
     if card.prompt_fidelity is not None:
         lines.append(f"backgrounds followed: {_percent(card.prompt_fidelity)} of before")
     if card.drift is not None:
-        lines.append(f"its kind changed by {_percent(card.drift)}")
+        lines.append(f"others of its kind {'change with it' if card.drift > DRIFTED else 'stay as they were'}")
     if card.similarity is None and card.loss_before is not None and card.loss_after is not None:
         lines.append(f"loss {card.loss_before:.4f}, then {card.loss_after:.4f}")
     return lines

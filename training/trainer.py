@@ -10,6 +10,7 @@ CPU, with as many threads).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import time
@@ -36,6 +37,7 @@ from training.pictures import draw
 from training.prior import class_pictures
 from training.relay import relayed
 from training.samples import sample_request
+from training.tensors import remove_half_written, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -105,6 +107,8 @@ class Trainer:
         self._size = self.settings.picture_size(model.info)
         self._held_out = number_of(order.job, "held out") % len(photos) if len(photos) >= HOLD_OUT_FROM else None
         self._fingerprint = self._fingerprint_of_all()
+        remove_half_written(folders.work)
+        remove_half_written(folders.concept)
         self._checkpoints = Checkpoints(folders.work, self._fingerprint)
         self._seconds = 0.0
         self._sampled: list[float] = []
@@ -136,8 +140,10 @@ class Trainer:
 
     def close(self) -> None:
         """Stop: requests to the engine are taken back, a checkpoint that is being written is finished."""
-        self._events.close()
-        self._checkpoints.close()
+        try:
+            self._events.close()
+        finally:
+            self._checkpoints.close()
 
     def _fingerprint_of_all(self) -> str:
         """Of all that decides about the outcome."""
@@ -149,7 +155,8 @@ class Trainer:
     # ── the phases ──
 
     def _run(self) -> Generator[TrainingEvent, None, None]:
-        photos = yield from self._latents(self._photos, self._folders.work / "latents.safetensors")
+        encoded = self._folders.work / f"latents-{self._fingerprint[:16]}.safetensors"  # never of other photos
+        photos = yield from self._latents(self._photos, encoded)
         prior = yield from self._prior()
         held_out = None if self._held_out is None else photos.part([self._held_out])
         kept = [index for index in range(len(photos)) if index != self._held_out]
@@ -161,8 +168,14 @@ class Trainer:
         yield from self._save_checkpoint(run, watch)  # so that a kill from here on costs no steps
         file = self._folders.concept / "concept.safetensors"
         yield from self._save(run, learner, file)
-        yield from self._show(run, learner, file, 1.0)
-        yield Finished((yield from self._finish(run, learner, watch, file)))
+        try:
+            yield from self._show(run, learner, file, 1.0)
+            concept = yield from self._finish(run, learner, watch, file)
+        except BaseException:  # above all when closed: the file goes, and nobody could have it forgotten later
+            with contextlib.suppress(FileNotFoundError):
+                self._engine.forget_concept(sha256_of(file))
+            raise
+        yield Finished(concept)
 
     def _latents(self, pictures: Sequence[Path], file: Path) -> Generator[TrainingEvent, None, Latents]:
         encoding = latents_of(self._model, pictures, file, *self._size)
@@ -237,9 +250,12 @@ class Trainer:
             if run.step == round(self.settings.max_steps * fraction) and fraction not in self._sampled:
                 file = self._folders.work / f"sample-{run.step}.safetensors"
                 yield from self._save(run, learner, file)
-                yield from self._show(run, learner, file, fraction)
-                self._engine.forget_concept(_sha256(file))
-                file.unlink()
+                try:
+                    yield from self._show(run, learner, file, fraction)
+                finally:
+                    with contextlib.suppress(FileNotFoundError):  # its member wanted to be forgotten
+                        self._engine.forget_concept(sha256_of(file))
+                        file.unlink()
 
     def _show(
         self, run: Optimization, learner: Learner, file: Path, fraction: float
@@ -252,8 +268,9 @@ class Trainer:
         drawing = draw(self._engine, f"training-{self._order.job}-{run.step}", [request])
         try:
             images = yield from relayed(drawing, lambda done: Stepped(Phase.SAMPLING, *done))
-        except GenerationFailed as error:
-            logger.warning("training %s: no samples at step %d: %s", self._order.job, run.step, error)
+        except GenerationFailed:
+            logger.warning("training %s: no samples at step %d", self._order.job, run.step)  # why may hold a name
+            logger.debug("because", exc_info=True)
             return
         yield Sampled(fraction, images)
 
@@ -275,7 +292,7 @@ class Trainer:
         kept, card = yield from finish.choose(learner, file)
         return TrainedConcept(
             file=str(kept),
-            sha256=_sha256(kept),
+            sha256=sha256_of(kept),
             trigger=learner.trigger,
             steps=run.step,
             stopped_early=run.step < self.settings.max_steps,
@@ -283,8 +300,3 @@ class Trainer:
             full_weights=kept != file,
             card=card,
         )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

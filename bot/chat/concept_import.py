@@ -1,11 +1,12 @@
 """`/concepts import`: a form for the file and what is agreed to, as `/train` has one for photos.
 
-What the command said is in the form's custom id, `atelier:concept-import:{consent}:{name}:{class}`, so that a form
-that was opened before a restart works after it.
+What the command said is in the form's custom id, `atelier:import:{consent}:{name}:{class}`, so that a form that
+was opened before a restart works after it. It has 99 characters at most, of the 100 that Discord allows.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
@@ -13,12 +14,14 @@ import discord
 
 from bot.chat.answers import acknowledge_later, answer, answering, open_form
 from bot.chat.concepts import loaded
+from bot.chat.remixing import OPEN_SECONDS
 from bot.chat.starts import download
 from bot.chat.training import refuse_children, uploaded
 from bot.chat.training_form import depicts_field, fields_of
 from bot.chat.wording import concepts as words
+from bot.chat.wording import remixing as form_words
 from bot.chat.wording import training as training_words
-from bot.errors import UserError
+from bot.errors import NotDownloaded, UserError
 from training.names import class_word, concept_name
 from training.order import Depicts
 
@@ -27,14 +30,14 @@ if TYPE_CHECKING:
 
 FILE_BYTES: Final = 256 * 1024 * 1024
 """A LoRA of rank 128 for the largest models; it is in memory while it is read."""
-_FORM: Final = re.compile(r"atelier:concept-import:([a-z0-9-]{1,20}):([^:]{1,32}):([^:]{1,40})")
+_FORM: Final = re.compile(r"atelier:import:(\d{4}-\d\d-\d\d):([^:]{1,32}):([^:]{1,40})")
 
 
 class ImportForm(discord.ui.Modal):
     def __init__(self, name: str, kind: str) -> None:
         super().__init__(
             title=words.import_title(name),
-            custom_id=f"atelier:concept-import:{words.IMPORT_CONSENT_VERSION}:{name}:{kind}",
+            custom_id=f"atelier:import:{words.IMPORT_CONSENT_VERSION.removeprefix('import-')}:{name}:{kind}",
         )
         file: discord.ui.FileUpload[Self] = discord.ui.FileUpload(custom_id="file", min_values=1, max_values=1)
         self.add_item(discord.ui.Label(text=words.IMPORT_FILE, description=words.IMPORT_HINT, component=file))
@@ -46,9 +49,14 @@ class ImportForm(discord.ui.Modal):
 
 
 async def begin(interaction: discord.Interaction[AtelierClient], *, name: str, class_: str) -> None:
-    """Opens the form. Raises InvalidRequest, UserError."""
+    """Opens the form. Raises InvalidRequest, UserError, RegistryTrouble."""
     kind = class_word(class_)
     refuse_children(kind)
+    try:
+        async with asyncio.timeout(OPEN_SECONDS):
+            await interaction.client.studio.concepts.may_import(interaction.user.id, name)
+    except TimeoutError as error:
+        raise UserError(form_words.FORM_TOO_LATE) from error
     await open_form(interaction, ImportForm(concept_name(name), kind))
 
 
@@ -61,7 +69,7 @@ async def submitted(interaction: discord.Interaction[AtelierClient]) -> None:
     if form is None:
         return
     async with answering(interaction):
-        if form[1] != words.IMPORT_CONSENT_VERSION:
+        if f"import-{form[1]}" != words.IMPORT_CONSENT_VERSION:
             raise UserError(words.IMPORT_CHANGED)
         fields = fields_of(data["components"])
         await _import(interaction, concept_name(form[2]), class_word(form[3]), fields)
@@ -80,13 +88,26 @@ async def _import(
     if attachment.size > FILE_BYTES:
         raise UserError(words.too_large_file(attachment.size, FILE_BYTES))
     await acknowledge_later(interaction)
+    try:
+        await _keep(interaction, attachment, name, kind, Depicts(depicts[0]))
+    except NotDownloaded as error:
+        raise UserError(words.IMPORT_NOT_DOWNLOADED) from error
+
+
+async def _keep(
+    interaction: discord.Interaction[AtelierClient],
+    attachment: discord.Attachment,
+    name: str,
+    kind: str,
+    depicts: Depicts,
+) -> None:
     async with interaction.client.drafts.turn:  # one member's files at a time are in memory
         concept = await interaction.client.studio.concepts.import_file(
             member_id=interaction.user.id,
             guild_id=interaction.guild_id,
             name=name,
             class_word=kind,
-            depicts=Depicts(depicts[0]),
+            depicts=depicts,
             consent=words.IMPORT_CONSENT_VERSION,
             data=await download(attachment, limit=FILE_BYTES),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import discord
@@ -37,8 +38,11 @@ FORM_BYTES: Final = 100 * 1024 * 1024
 """Of all photos of a form together: they are in memory at the same time."""
 _CHILDREN: Final = frozenset(
     {"baby", "boy", "boys", "child", "children", "girl", "girls", "infant", "kid", "kids", "minor", "newborn"}
-    | {"preteen", "schoolboy", "schoolgirl", "teen", "teenager", "toddler"}
+    | {"preteen", "schoolboy", "schoolgirl", "teen", "teenager", "toddler", "babies", "infants", "minors", "newborns"}
+    | {"preteens", "schoolboys", "schoolgirls", "schoolchildren", "teenagers", "teens", "toddlers"}
 )
+_JOINED: Final = re.compile(r" (?:and|at|by|from|in|of|on|with) ")
+"""Between two things of a class word: each is named by its last word."""
 _QUESTIONABLE: Final = (PhotoStatus.WARNED, PhotoStatus.REJECTED)
 
 
@@ -64,7 +68,7 @@ async def begin(interaction: discord.Interaction[AtelierClient], *, name: str, c
 
 def refuse_children(word: str) -> None:
     """`word`: a class word. Raises UserError; what is meant otherwise is said in another word."""
-    if word.rsplit(maxsplit=1)[-1] in _CHILDREN:
+    if any(thing.rsplit(maxsplit=1)[-1] in _CHILDREN for thing in _JOINED.split(word)):
         raise UserError(words.NO_CHILDREN)
 
 
@@ -132,7 +136,7 @@ async def _look(interaction: discord.Interaction[AtelierClient], asked: Asked, s
             await publish(interaction, made, answer(interaction, said))
     finally:
         if not waits:
-            await drafts.drop(member_id)
+            await drafts.drop(member_id, interaction.id)
 
 
 async def _verdicts(interaction: discord.Interaction[AtelierClient], sent: Sent) -> list[PhotoVerdict]:
@@ -143,7 +147,10 @@ async def _verdicts(interaction: discord.Interaction[AtelierClient], sent: Sent)
     together = sum(attachment.size for attachment in wanted)
     if together > FORM_BYTES:
         raise UserError(words.too_many_bytes(together, FORM_BYTES))
-    files = [(attachment.filename, await download(attachment)) for attachment in wanted]
+    try:
+        files = [(attachment.filename, await download(attachment)) for attachment in wanted]
+    except NotDownloaded as error:
+        raise UserError(words.NOT_DOWNLOADED) from error
     folder = await interaction.client.drafts.open(interaction.user.id, interaction.id)
     checked = iter(await check_photos(files, folder, side=picture_side(interaction)))
     return [next(checked) if verdict is None else verdict for verdict in verdicts]
@@ -203,11 +210,11 @@ async def start(interaction: discord.Interaction[AtelierClient], form: int) -> N
     """The member's yes. Where it can't be trained now, the photos wait on."""
     await change_later(interaction)
     made = await _train(interaction, form)
-    await interaction.client.drafts.drop(interaction.user.id)
+    await interaction.client.drafts.drop(interaction.user.id, form)
     await publish(interaction, made, change(interaction, words.acknowledged(made.place)))
 
 
-async def discard(interaction: discord.Interaction[AtelierClient]) -> None:
+async def discard(interaction: discord.Interaction[AtelierClient], form: int) -> None:
     await change_later(interaction)
-    await interaction.client.drafts.drop(interaction.user.id)
+    await interaction.client.drafts.drop(interaction.user.id, form)
     await change(interaction, words.DISCARDED)

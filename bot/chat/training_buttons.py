@@ -46,7 +46,7 @@ class DraftButton(
             if self.choice == "start":
                 await training.start(asked, self.form)
             else:
-                await training.discard(asked)
+                await training.discard(asked, self.form)
 
 
 def draft_controls(form: int) -> discord.ui.View:

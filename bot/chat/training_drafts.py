@@ -105,9 +105,9 @@ class Drafts:
         except (OSError, msgspec.MsgspecError):
             return None
 
-    async def drop(self, member_id: int) -> None:
-        """All that is kept of a member."""
-        await asyncio.to_thread(shutil.rmtree, self._of(member_id), ignore_errors=True)
+    async def drop(self, member_id: int, form: int) -> None:
+        """A form's photos; those of a later one stay."""
+        await asyncio.to_thread(shutil.rmtree, self._of(member_id) / str(form), ignore_errors=True)
 
     # ── nothing stays for long ──
 

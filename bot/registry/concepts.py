@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,6 +12,7 @@ from bot.concepts import NOTHING, Concept, ConceptVersion, NewVersion, Removed
 from bot.errors import (
     ConceptGone,
     ConceptNameTaken,
+    ConceptTakenDown,
     ConceptUnknown,
     OwnNameTaken,
     TrainingActive,
@@ -29,7 +30,7 @@ from bot.registry.concept_rows import (
 )
 from bot.registry.database import Database
 from bot.registry.job_rows import end_as_cancelled
-from bot.registry.tables import ConceptRow, ConceptShareRow, ConceptVersionRow, MemberRow
+from bot.registry.tables import ConceptRow, ConceptShareRow, ConceptTakedownRow, ConceptVersionRow, MemberRow
 from bot.registry.whole import whole
 from generation.request import ConceptUse, ModelInfo
 
@@ -113,24 +114,28 @@ class Concepts:
     # ── changing ──
 
     @whole
-    async def add(self, new: NewVersion, *, concepts_at_most: int) -> tuple[Concept, Removed]:
-        """An imported file: a new concept, or a new version of the one that has its name.
+    async def add(self, new: NewVersion, *, concepts_at_most: int) -> Concept:
+        """An imported file, as a new concept: whether it fits the model is known at its first use, so it takes no
+        other version's place.
 
-        Raises ConceptLimit, DepictsSomethingElse, TrainingActive (of that very name).
+        Raises OwnNameTaken, ConceptLimit, TrainingActive (of that very name).
         """
         async with self.database.write() as session:
+            await _refuse_own_name(session, new.owner_id, new.name)
             if await live_trainings(session, new.owner_id, new.name):
                 raise TrainingActive
             member = sqlite_insert(MemberRow).values(id=new.owner_id, created_at=new.created_at)
             await session.execute(member.on_conflict_do_nothing())
-            removed = await publish(session, new, concepts_at_most=concepts_at_most)
-            return await _own(session, new.owner_id, new.name), removed
+            await publish(session, new, concepts_at_most=concepts_at_most)
+            return await _own(session, new.owner_id, new.name)
 
     @whole
     async def share(self, owner_id: int, guild_id: int, name: str, now: datetime) -> Concept:
-        """Again changes nothing. Raises ConceptUnknown, ConceptNameTaken."""
+        """Again changes nothing. Raises ConceptUnknown, ConceptNameTaken, ConceptTakenDown."""
         async with self.database.write() as session:
             concept = await _own(session, owner_id, name)
+            if await session.get(ConceptTakedownRow, (guild_id, concept.id)) is not None:
+                raise ConceptTakenDown(name=name)
             await _refuse_shared_name(session, concept.id, name, [guild_id])
             share = sqlite_insert(ConceptShareRow).values(guild_id=guild_id, concept_id=concept.id, created_at=now)
             await session.execute(share.on_conflict_do_nothing())
@@ -147,12 +152,14 @@ class Concepts:
 
     @whole
     async def take_down(self, guild_id: int, name: str, now: datetime) -> Withdrawn:
-        """As `unshare`, whoever's it is."""
+        """As `unshare`, whoever's it is, and its owner can't share it there again."""
         shared_here = select(ConceptShareRow.concept_id).where(ConceptShareRow.guild_id == guild_id)
         async with self.database.write() as session:
             found = await concepts_where(session, ConceptRow.name == name, ConceptRow.id.in_(shared_here))
             if not found:
                 raise ConceptUnknown(name=name)
+            values = {"guild_id": guild_id, "concept_id": found[0].id, "created_at": now}
+            await session.execute(insert(ConceptTakedownRow).values(values))
             return await _unshare(session, found[0], guild_id, now)
 
     @whole
@@ -162,8 +169,7 @@ class Concepts:
             concept = await _own(session, owner_id, old)
             if new == old:
                 return concept
-            if await concepts_where(session, ConceptRow.owner_id == owner_id, ConceptRow.name == new):
-                raise OwnNameTaken(name=new)
+            await _refuse_own_name(session, owner_id, new)
             if await live_trainings(session, owner_id, old) or await live_trainings(session, owner_id, new):
                 raise TrainingActive  # whose end would make a second one
             await _refuse_shared_name(session, concept.id, new, concept.shared_in)
@@ -190,6 +196,11 @@ async def _own(session: AsyncSession, owner_id: int, name: str) -> Concept:
     if not found:
         raise ConceptUnknown(name=name)
     return found[0]
+
+
+async def _refuse_own_name(session: AsyncSession, owner_id: int, name: str) -> None:
+    if await concepts_where(session, ConceptRow.owner_id == owner_id, ConceptRow.name == name):
+        raise OwnNameTaken(name=name)
 
 
 async def _refuse_shared_name(session: AsyncSession, concept_id: str, name: str, guild_ids: Collection[int]) -> None:

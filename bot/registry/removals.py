@@ -16,7 +16,7 @@ from bot.registry.database import Database
 from bot.registry.doomed import doom_messages
 from bot.registry.reports import FORGOTTEN
 from bot.registry.rows import job_from_row
-from bot.registry.tables import BlockRow, ConceptRow, ImageRow, JobRow, MemberRow, ReportRow
+from bot.registry.tables import BlockRow, ConceptRow, ConceptVersionRow, ImageRow, JobRow, MemberRow, ReportRow
 from bot.registry.whole import whole
 
 _WITHOUT_ORIGIN = {
@@ -38,6 +38,8 @@ class Held:
     copies: Sequence[str]
     """Of others' jobs that have ended."""
     live_copies: Sequence[str]
+    versions: Sequence[str]
+    """Of the member's concepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,14 @@ class Removals:
         own = select(JobRow.id).where(JobRow.member_id == member_id)
         live = JobRow.state.in_(LIVE)
         others = select(JobRow.id).where(_made_from(member_id))
+        concepts = select(ConceptRow.id).where(ConceptRow.owner_id == member_id)
+        versions = select(ConceptVersionRow.id).where(ConceptVersionRow.concept_id.in_(concepts))
         async with self.database.read() as session:
             return Held(
                 jobs=list(await session.scalars(own)),
                 copies=list(await session.scalars(others.where(~live))),
                 live_copies=list(await session.scalars(others.where(live))),
+                versions=list(await session.scalars(versions)),
             )
 
     @whole

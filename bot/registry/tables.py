@@ -174,6 +174,16 @@ class ConceptShareRow(Table):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
+class ConceptTakedownRow(Table):
+    """In which servers a moderator has ended the sharing of a concept: its owner can't share it there again."""
+
+    __tablename__ = "concept_takedowns"
+
+    guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    concept_id: Mapped[str] = mapped_column(ForeignKey("concepts.id", ondelete="CASCADE"), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
 class GuildSettingsRow(Table):
     """What a server's managers decided; no row = the defaults."""
 

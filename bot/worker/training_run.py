@@ -73,16 +73,23 @@ class TrainingRun:
         """To be drawn on, one after another; returns the message for its end."""
         self._engine, self._trainers, self._files, self._send = engine, trainers, files, send
         self._trainer: Trainer | None = None
-        self._left = TimeLeft(trainers.expected(train))
         self._said: tuple[Phase | None, float] = (None, 0.0)
 
     def close(self, *, finished: bool) -> None:
         """Let go of everything; what is not `finished` leaves no concept behind. Safe at any time."""
-        self.micro_steps.close()
-        if self._trainer is not None:
-            self._trainer.close()
+        try:
+            self.micro_steps.close()
+            if self._trainer is not None:
+                self._trainer.close()
+        finally:
             self._trainer = None
+            self._put_away(finished=finished)
+
+    def _put_away(self, *, finished: bool) -> None:
         self._engine.close()
+        # What its own pictures were drawn with goes, samples too: a prompt with the concept reads it anew.
+        for folder in (self.train.work_dir, self.train.concept_dir):
+            self._engine.forget_files(Path(folder))
         self._preview_path.unlink(missing_ok=True)
         if not finished:
             shutil.rmtree(self.train.concept_dir, ignore_errors=True)
@@ -99,6 +106,7 @@ class TrainingRun:
 
     def _steps(self) -> Generator[None, None, Done]:
         train = self.train
+        self._left = TimeLeft(self._trainers.expected(train))
         for folder in (train.work_dir, train.prior_dir, train.concept_dir, train.output_dir):
             Path(folder).mkdir(parents=True, exist_ok=True)
         self._trainer = self._trainers.begin(train, self._engine)
@@ -198,13 +206,25 @@ class TrainingRun:
             image.save(self._samples_folder / f"{fraction:.2f}-{index}.png")
 
     def _write_strip(self, card: Card) -> None:
-        rows: dict[float, list[Image.Image]] = {}
-        for path in sorted(self._samples_folder.glob("*.png")):
-            with Image.open(path) as image:
-                rows.setdefault(float(path.stem.split("-")[0]), []).append(image.convert("RGB"))
-        strip = self._trainers.strip_picture(list(rows.items()), card)
+        """Without it the concept is as good."""
+        strip = self._trainers.strip_picture(list(self._samples().items()), card)
+        path = Path(self.train.concept_dir) / STRIP
         try:
             if self._files.may_be_seen(strip):
-                strip.save(Path(self.train.concept_dir) / STRIP)
-        except CheckFailed:
-            log.exception("training %s: its strip could not be checked", self.train.job)
+                strip.save(path)
+        except (CheckFailed, OSError):
+            log.exception("training %s: its strip could not be checked, or not be written", self.train.job)
+            path.unlink(missing_ok=True)
+
+    def _samples(self) -> dict[float, list[Image.Image]]:
+        """By fraction of the way."""
+        rows: dict[float, list[Image.Image]] = {}
+        for path in sorted(self._samples_folder.glob("*.png")):
+            try:
+                with Image.open(path) as image:
+                    sample = image.convert("RGB")
+            except (OSError, SyntaxError):  # a power cut
+                log.warning("training %s: a sample can't be read", self.train.job)
+                continue
+            rows.setdefault(float(path.stem.split("-")[0]), []).append(sample)
+        return rows

@@ -39,7 +39,8 @@ class Work:
                 self._training.take(message)
             case Cancel():
                 self._drawing.take(message)
-                self._training.take(message)
+                with self._beats.during(self._jobs):  # a large checkpoint may have to reach the disk first
+                    self._training.take(message)
             case Forget():
                 self._drawing.forget(message.sha256)
 

@@ -69,6 +69,12 @@ class FileCache:
             if reading.job.done() and reading.job.exception() is None and reading.job.result().sha256 != sha256
         )
 
+    def forget_in(self, folder: Path) -> list[str]:
+        """Files in `folder`; returns the SHA-256 of those that had been read, for the others to be forgotten too."""
+        inside = [key for key in self._readings if Path(key[0]).is_relative_to(folder)]
+        gone = [self._readings.pop(key).job for key in inside]
+        return [job.result().sha256 for job in gone if job.done() and job.exception() is None]
+
     def is_forgotten(self, reading: Reading) -> bool:
         """Was what has been read deleted after `reading` began?"""
         return self._forgotten.get(reading.job.result().sha256, 0) > reading.begun

@@ -20,6 +20,7 @@ from generation.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -143,6 +144,11 @@ class ConceptStore:
         self._files.forget(sha256)
         self._table.forget(sha256)
         self._lanes.forget(sha256)
+
+    def forget_files(self, folder: Path) -> None:
+        """`forget` what was read from files in `folder`, as far as it is still kept as read."""
+        for sha256 in self._files.forget_in(folder):
+            self.forget(sha256)
 
     def route(self, index: Tensor | None, weights: Tensor | None) -> None:
         """See `LoraSlots.route`."""

@@ -61,3 +61,13 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("guild_id", "concept_id", name="pk_concept_shares"),
     )
+    op.create_table(
+        "concept_takedowns",
+        sa.Column("guild_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("concept_id", sa.String(20), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["concept_id"], ["concepts.id"], name="fk_concept_takedowns_concept_id_concepts", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("guild_id", "concept_id", name="pk_concept_takedowns"),
+    )

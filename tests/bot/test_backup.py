@@ -346,8 +346,8 @@ async def test_concepts_are_in_it(registry: Registry, tmp_path: Path, now: datet
         model_name="", trained=None, created_at=now,
     )  # fmt: skip
     await registry.concepts.add(new, concepts_at_most=5)
-    other = dataclasses.replace(new, id="w", path="concepts/w/concept.safetensors")  # its files are missing
-    await registry.concepts.add(other, concepts_at_most=5)
+    other = dataclasses.replace(new, id="w", name="dog", path="concepts/w/concept.safetensors")
+    await registry.concepts.add(other, concepts_at_most=5)  # its files are missing
     for name in ("concepts/v/concept.safetensors", "concepts/v/strip.png", "concepts/x/concept.safetensors",
                  "trainings/j/photos/0.png"):  # fmt: skip
         (data / name).parent.mkdir(parents=True, exist_ok=True)

@@ -17,13 +17,16 @@ from bot.errors import (
     ConceptFileRefused,
     ConceptGone,
     ConceptLimit,
+    ConceptTakenDown,
     ConceptUnknown,
     DiskFull,
     NotShareable,
+    OwnNameTaken,
     WrongModel,
 )
 from bot.job import Job, JobKind, JobState
 from bot.outlook import WorkerState
+from bot.registry.concept_rows import publish
 from bot.registry.registry import Registry
 from bot.settings import Settings
 from bot.studio import Studio
@@ -59,6 +62,19 @@ async def bring(studio: Studio, name: str, *, member: int = 1, data: bytes = WOR
     """By import, as a member would."""
     said: dict[str, Any] = {"class_word": "cat", "depicts": Depicts.THING, "consent": "1", "guild_id": 5, **values}
     return await studio.concepts.import_file(member_id=member, name=name, data=data, **said)
+
+
+async def taught_again(registry: Registry, settings: Settings, concept: Any) -> None:
+    """A second version, as a training publishes one."""
+    old = dataclasses.asdict(concept.version)
+    del old["number"]
+    new = {**old, "id": "second", "path": "concepts/second/concept.safetensors", "sha256": "b" * 64}
+    async with registry.concepts.database.write() as session:
+        said = {"owner_id": 1, "guild_id": 5, "name": concept.name, "depicts": concept.depicts, "consent": "1"}
+        await publish(session, NewVersion(**{**new, **said}))
+    path = settings.data_dir / new["path"]
+    path.parent.mkdir()
+    path.write_bytes(WORDS)
 
 
 async def draw(studio: Studio, prompt: str, *, member: int = 1, message: int | None = 99, **more: Any) -> Job:
@@ -97,10 +113,11 @@ async def test_what_names_in_prompts_stand_for(studio: Studio) -> None:
         await care.rename(1, "cat", "../cat")
 
 
-async def test_the_very_file_of_a_picture(studio: Studio, settings: Settings) -> None:
-    first = (await bring(studio, "cat")).version
-    newer = await bring(studio, "cat", data=save({"<x>": np.ones((1, 4), np.float32)}))
-    assert newer.version.number == 2
+async def test_the_very_file_of_a_picture(studio: Studio, settings: Settings, registry: Registry) -> None:
+    cat = await bring(studio, "cat")
+    first = cat.version
+    await taught_again(registry, settings, cat)
+    assert (await studio.concepts.own(1))[0].version.number == 2
     used = ConceptUsed(name="tom", weight=0.5, sha256=first.sha256)  # its name of then
     (use,) = await studio.concepts.exactly([used], **HERE)
     assert use == ConceptUse(name="tom", path=first.path, weight=0.5)
@@ -111,10 +128,11 @@ async def test_the_very_file_of_a_picture(studio: Studio, settings: Settings) ->
 
 
 async def test_a_redraw_keeps_its_own_and_a_resample_needs_none(
-    studio: Studio, worker: FakeWorker, until: Until, settings: Settings
+    studio: Studio, worker: FakeWorker, until: Until, settings: Settings, registry: Registry
 ) -> None:
-    old = (await bring(studio, "cat")).version
-    await bring(studio, "cat", data=save({"<x>": np.ones((1, 4), np.float32)}))
+    cat = await bring(studio, "cat")
+    old = cat.version
+    await taught_again(registry, settings, cat)
     uses = await studio.concepts.exactly([ConceptUsed(name="cat", weight=1, sha256=old.sha256)], **HERE)
     redraw = ImageRequest(prompt="<cat>", seed=3, concepts=uses)
     request = ImageRequest(prompt="<cat>", seed=7, init_image="gone", strength=0.5)
@@ -207,6 +225,11 @@ async def test_import_and_export(studio: Studio, settings: Settings, registry: R
     for data in (b"\x80\x02}q\x00.", b"garbage", save({"<x>": np.array([[np.nan]], np.float32)})):
         with pytest.raises(ConceptFileRefused):
             await bring(studio, "cat", data=data)
+    with pytest.raises(OwnNameTaken):
+        await bring(studio, "cat")
+    with pytest.raises(OwnNameTaken):
+        await studio.concepts.may_import(1, "<Cat>")
+    await studio.concepts.may_import(2, "cat")
     assert (await studio.concepts.own(1))[0].version == cat.version, "what was there stays"
     assert len(list((settings.data_dir / "concepts").iterdir())) == 1
     with pytest.raises(ConceptUnknown):
@@ -249,6 +272,8 @@ async def test_a_moderator_takes_one_down(studio: Studio, recorder: Any, until: 
     assert len(await studio.concepts.own(1)) == 1, "it is their own as before"
     with pytest.raises(ConceptUnknown):
         await studio.concepts.take_down(5, "cat", by=9)
+    with pytest.raises(ConceptTakenDown):
+        await studio.concepts.share(1, 5, "cat")
 
 
 async def test_a_model_that_is_not_known_fits(registry: Registry, now: datetime) -> None:
@@ -261,9 +286,10 @@ async def test_a_model_that_is_not_known_fits(registry: Registry, now: datetime)
     use = ConceptUse(name="cat", path=new.path)
     assert await registry.concepts.trouble([use], FAKE_MODEL) is None
     await registry.concepts.add(
-        dataclasses.replace(new, id="w", path="concepts/w/concept.safetensors", model_hash="m"), concepts_at_most=5
+        dataclasses.replace(new, id="w", name="dog", path="concepts/w/concept.safetensors", model_hash="m"),
+        concepts_at_most=5,
     )
-    use = ConceptUse(name="cat", path="concepts/w/concept.safetensors")
+    use = ConceptUse(name="dog", path="concepts/w/concept.safetensors")
     assert await registry.concepts.trouble([use], None) is None
     assert isinstance(await registry.concepts.trouble([use], FAKE_MODEL), WrongModel)
 

@@ -52,6 +52,8 @@ def test_what_kind_it_is() -> None:
         (by_hand({"a": 3}), "header"),
         (by_hand({"a": {"dtype": "F32", "shape": [True], "data_offsets": [0, 4]}}, bytes(4)), "header"),
         (by_hand({"a": {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]}}, bytes(4)), "header"),
+        (by_hand({"a": {"dtype": "F32", "shape": [1] * 9, "data_offsets": [0, 4]}}, bytes(4)), "header"),
+        (by_hand({"a": {"dtype": "F32", "shape": [10**4000], "data_offsets": [0, 4]}}, bytes(4)), "header"),
         (by_hand({"a": {"dtype": "PICKLE", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)), "header"),
         (by_hand({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, bytes(4)), "size"),
         (by_hand({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}, bytes(8)), "cut off"),

@@ -76,3 +76,8 @@ def test_a_new_database_beside_old_concepts_removes_none(
     assert folders.of("old").exists()
     assert not folders.training("old").exists(), "photos go all the same"
     assert "1 concepts are here that the database does not know" in caplog.text
+    folders.mark_deleted(["old", "none"])
+    folders.tidy_up([], {"old": "concepts/old/concept.safetensors"}, known=False)
+    assert folders.of("old").exists(), "the bot was killed before its rows went"
+    folders.tidy_up([], {}, known=False)
+    assert not any((folders.of("old").parent).iterdir())

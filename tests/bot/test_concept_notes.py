@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -46,6 +47,9 @@ def test_a_file_from_elsewhere_has_none(file: Path, tmp_path: Path) -> None:
     assert read_notes(file) is None
     save_file(TENSORS, tmp_path / "b", {"atelier_concept": '{"name": 7}'})
     assert read_notes(tmp_path / "b") is None
+    long = msgspec.structs.replace(NOTES, model_name="x" * 1000)
+    save_file(TENSORS, tmp_path / "b", {"atelier_concept": msgspec.json.encode(long).decode()})
+    assert read_notes(tmp_path / "b") is None, "members read the model's name"
     save_file(TENSORS, tmp_path / "c")
     assert read_notes(tmp_path / "c") is None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 from PIL import Image
 
 from bot.concept_notes import ConceptNotes, NoConceptFile, copy_with_notes, read_notes
-from bot.imagine_command import concept_use
+from bot.imagine_command import Wanted as Imagine
+from bot.imagine_command import concept_use, imagine_to_files
 from bot.train_command import Wanted, train_to_file
 from generation.request import InvalidRequest
 from tests.training.odd_photos import photo
@@ -35,6 +38,14 @@ def photos(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.fixture(scope="module")
+def model(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Draws in two steps, so that samples cost little."""
+    copy = shutil.copytree(tiny_model_folder, tmp_path_factory.mktemp("quick") / "model")
+    (copy / "atelier.json").write_text('{"num_inference_steps": 2}')
+    return str(copy)
+
+
 def wanted(files: list[Path], **values: Any) -> Wanted:
     defaults = {
         "photos": files,
@@ -52,11 +63,11 @@ def wanted(files: list[Path], **values: Any) -> Wanted:
 
 
 def test_photos_become_a_file(
-    photos: list[Path], tiny_model_folder: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    photos: list[Path], model: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "bad.png").write_text("not a picture")
     files = [*photos, folder / "bad.png"]
-    order = wanted(files, model=str(tiny_model_folder), output=Path("new/cat.safetensors"))
+    order = wanted(files, model=model, output=Path("new/cat.safetensors"))
     assert train_to_file(order) == 0
     said = capsys.readouterr()
     assert said.out == "new/cat.safetensors\n"
@@ -71,6 +82,19 @@ def test_photos_become_a_file(
     assert (notes.name, notes.method, notes.class_word) == ("my-cat", Method.TEXTUAL_INVERSION, "fox")
 
 
+def test_what_was_trained_is_drawn_with(photos: list[Path], model: str) -> None:
+    order = wanted(photos, method=Method.DREAMBOOTH, model=model, prior_preservation=False)
+    assert train_to_file(order) == 0
+    asked: dict[str, Any] = dict.fromkeys(("height", "image", "strength", "scheduler"))
+    values = asked | {"prompts": ["<My-Cat> in snow"], "negative_prompt": "", "guidance_scale": 1.0, "seed": 1}
+    values |= {"num_inference_steps": 1, "count": 1, "width": None, "model": model}
+    assert imagine_to_files(Imagine(**values, concepts=["my-cat=my-cat.safetensors"]), Path("cat.png")) == 0
+    with Image.open("cat.png") as picture:
+        said = picture.text["parameters"]  # type: ignore[attr-defined]
+    assert said.startswith("<My-Cat> in snow")
+    assert hashlib.sha256(Path("my-cat.safetensors").read_bytes()).hexdigest()[:10] in said
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [
@@ -79,6 +103,7 @@ def test_photos_become_a_file(
         ({"photos": []}, "A training takes 3 to 10 files."),
         ({"photos": [Path("a.png"), Path("b.png"), Path("c.png")]}, "a.png: No such file or directory"),
         ({"model": "no/such/model/here"}, "no/such/model/here"),
+        ({"output": Path()}, "output must be a file"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -93,13 +118,13 @@ def test_a_mistake_is_one_sentence(
 
 
 def test_too_few_photos_that_can_be_used(
-    photos: list[Path], tiny_model_folder: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    photos: list[Path], model: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     same = [photos[0], photos[0], photos[1]]
-    assert train_to_file(wanted(same, model=str(tiny_model_folder))) == 2
+    assert train_to_file(wanted(same, model=model)) == 2
     assert "photo 0.jpg: Not used: it is the same picture as “photo 0.jpg”." in (said := capsys.readouterr().err)
     assert said.endswith("and only 2 of these can be used: send some more.\n")
-    assert not (folder / "my-cat.safetensors").exists()
+    assert sorted(path.name for path in folder.iterdir()) == [*(photo.name for photo in photos)], "nothing is left"
 
 
 # ── imagine --concept ──

@@ -386,6 +386,42 @@ async def test_forgetting_a_member_whose_training_runs(
     assert not await studio.concepts.own(1)
 
 
+async def test_who_cannot_be_told_keeps_the_concept(
+    studio: Studio, worker: FakeWorker, recorder: Any, until: Until, settings: Settings
+) -> None:
+    """None of its pictures may be shown, and its channel is gone: the concept is there all the same."""
+    job = await train(studio)
+    await until(lambda: worker.training, "the training")
+    assert worker.training is not None
+    worker.say(messages.Done(job=job.id, attempt=1, images=[], trained=finished_concept(worker.training)))
+    await until(lambda: recorder.count("done", job.id), "the end")
+    await studio.mark_undeliverable(job.id, "the channel is gone")
+    (concept,) = await studio.concepts.own(1)
+    assert (settings.data_dir / concept.version.path).is_file()
+
+
+async def test_a_bot_that_is_killed_while_it_forgets_its_only_member(
+    settings: Settings, registry: Registry, worker: FakeWorker, recorder: Any, until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The database knows nothing any more, and is not taken for a new one that somebody has put there."""
+    data = settings.data_dir
+    async with Studio(settings, registry, worker) as studio:
+        studio.subscribe(recorder)
+        done = await learned(studio, worker, recorder, until)
+        running = await train(studio, name="dog")
+        await until(lambda: worker.training, "the training")
+        (data / "concepts" / running.id).mkdir(exist_ok=True)
+        with monkeypatch.context() as killed:
+            killed.setattr("bot.removal.Removal._remove_photos", lambda *_: None)
+            killed.setattr("bot.concept_folders.ConceptFolders.remove", lambda *_: None)
+            await studio.members.forget(1, delete_messages=False)
+            await until(lambda: not studio.status().trainings_running, "the worker to let go")
+        assert {done.id, running.id} == {folder.name for folder in (data / "concepts").iterdir()}
+    async with Studio(settings, registry, FakeWorker()):
+        assert not any((data / "concepts").iterdir())
+
+
 async def test_a_late_result_of_an_older_attempt_changes_nothing(
     studio: Studio, worker: FakeWorker, recorder: Any, until: Until
 ) -> None:

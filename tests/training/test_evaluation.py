@@ -82,6 +82,8 @@ def cells_of(folder: Path, drawn: Callable[[str], str]) -> None:
         trained = Cell(variant=Variant.TRAINED, icon=icon, seed=0, method=Method.LORA)
         own = views(drawn(icon), 77)[0]
         keep(folder, trained, {"own": own, "coloured": [render(drawn(icon), colour) for colour in colours_asked()]})
+        still = Cell(variant=Variant.RATE_ZERO, icon=icon, seed=0, method=Method.LORA)
+        keep(folder, still, {"own": views(ANIMALS[ANIMALS.index(icon) - 1], 78)[0]})
         base = Cell(variant=Variant.BASE, icon=icon, seed=0)
         on_white = [render("tent", "white")] * PICTURES
         keep(folder, base, {"untrained": views("tent", 5)[0], "coloured": on_white})
@@ -97,6 +99,8 @@ def test_the_thing_itself_is_one(tmp_path: Path, judge: PictogramJudge) -> None:
     assert found.untrained.value < 0.2
     assert found.other_photos.value == pytest.approx(0.0, abs=0.1)
     assert found.similarity.low > found.untrained.high
+    assert found.rate_zero is not None
+    assert found.rate_zero.value == pytest.approx(0.0, abs=0.1)
     assert found.copies is not None
     assert found.copies.value < 0.1  # now and then a new view happens to lie as an old one
     # All colours are there, and the base has only white, 2 of 12.
@@ -148,6 +152,8 @@ def test_first_cells_alone_tell_of_every_method(tmp_path: Path) -> None:
     assert PICTURES * sum(cell.method is Method.LORA for cell in trained) >= 200
     assert {cell.method for cell in trained[:3]} == set(Method)
     assert len({cell.icon for cell in cells}) >= 6
+    still = [(cell.icon, cell.method) for cell in cells if cell.variant is Variant.RATE_ZERO]
+    assert sorted(still) == sorted((subject.icon, method) for subject in UNSEEN for method in Method)
     assert len({cell.seed for cell in trained}) == 3
     assert len(CLASS_PHRASES) * len(BACKGROUNDS) == 50
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from generation.generate import generate
 from generation.model import LoadedModel
 from generation.request import ImageRequest
 from tests.training.small_training import tiny
+from training import prior
 from training.chance import number_of
 from training.events import Phase, Stepped
 from training.prior import class_pictures
@@ -96,3 +98,30 @@ def test_other_words_and_other_models_have_their_own(model: LoadedModel, tmp_pat
     other = replace(model, info=msgspec.structs.replace(model.info, hash="0" * 64))
     (path, *_), _ = pictures(other, tmp_path, 4)
     assert path.parent.parent != apple.parent.parent
+
+
+def a_class(folder: Path, name: str, size: int, used: int) -> Path:
+    """Class pictures of so many bytes that were last used `used` seconds after 1970."""
+    own = folder / name
+    own.mkdir(parents=True)
+    (own / "0000.png").write_bytes(b"x" * size)
+    os.utime(own, (used, used))
+    return own
+
+
+def test_what_was_used_longest_ago_goes_where_there_is_too_much(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path, *_), _ = pictures(model, tmp_path, 4)
+    own = path.parent
+    os.utime(own, (1, 1))  # longest ago, until it is used again
+    old, older = a_class(tmp_path, "other/old", 1000, 30), a_class(tmp_path, "other/older", 1000, 20)
+    new = a_class(tmp_path, f"{own.parent.name}/new", 1000, 40)
+    held = sum(file.stat().st_size for file in own.iterdir())
+    monkeypatch.setattr(prior, "MOST_BYTES", held + 2500)
+    assert pictures(model, tmp_path, 4)[1] == []
+    assert [each.exists() for each in (own, new, old, older)] == [True, True, True, False]
+    monkeypatch.setattr(prior, "MOST_BYTES", 0)
+    assert pictures(model, tmp_path, 4)[1] == [], "what is in use stays, however much it is"
+    assert [folder.name for folder in tmp_path.iterdir()] == [own.parent.name], "a model without any goes as well"
+    assert list(own.parent.iterdir()) == [own]

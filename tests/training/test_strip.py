@@ -31,8 +31,10 @@ def test_figures_in_words() -> None:
     assert card_lines(CARD) == [
         "alike: 83% as much as a photo it never saw",
         "backgrounds followed: 100% of before",
-        "its kind changed by 5%",
+        "others of its kind stay as they were",
     ]
+    drifted = Card(verdict=Verdict.PARTLY, drift=10.2)  # ten times as far as from one seed to another
+    assert card_lines(drifted) == ["others of its kind change with it"]
     unjudged = Card(verdict=Verdict.NOT_LEARNED, loss_before=0.2, loss_after=0.1999)
     assert card_lines(unjudged) == ["loss 0.2000, then 0.1999"]
     below = Card(verdict=Verdict.NOT_LEARNED, similarity=-0.04)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from generation.concepts.files import TextualInversionFile, read_concept
 from generation.concepts.text import TextConcepts
 from generation.conditioning import TextConditioning
 from generation.model import LoadedModel
+from generation.placeholders import spliced
 from tests.training.small_training import SIDE, order, settings, tiny
 from training.order import Method
 from training.textual_inversion import TextualInversion
@@ -92,6 +94,27 @@ def test_gradients_reach_the_new_rows_and_nothing_else(family: str, request: pyt
     assert sum(len(group.parameters) for group in trained.groups()) == len(model.text_encoders)
     shared = [weight for network in (model.unet, *model.text_encoders) for weight in network.parameters()]
     assert all(weight.grad is None for weight in shared)
+
+
+def test_several_threads_sum_the_rows_gradient_in_one_order(model: LoadedModel) -> None:
+    """Else a killed training that goes on ends in another file."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    gradients = set[bytes]()
+    embedding: Any = torch.nn.Embedding(4, 768)
+    encoder = SimpleNamespace(get_input_embeddings=lambda: embedding)
+    ids = torch.arange(77).remainder(7).expand(6, -1)  # from 4 on they are the new word's
+    try:
+        for _ in range(40):
+            rows = torch.nn.Parameter(torch.zeros(3, 768))
+            with spliced(encoder, 4, [rows]):
+                output = embedding(ids)
+            (output * torch.randn(output.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+            assert rows.grad is not None
+            gradients.add(rows.grad.numpy().tobytes())
+    finally:
+        torch.set_num_threads(before)
+    assert len(gradients) == 1
 
 
 def test_rows_start_as_the_class_words_and_stay_no_longer_than_the_median_word(model: LoadedModel) -> None:

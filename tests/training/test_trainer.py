@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import signal
 from collections import Counter
@@ -10,17 +12,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from generation.concepts.files import LoraFile, TextualInversionFile, read_concept
 from generation.engine import Engine
 from generation.model import LoadedModel
-from tests.training.small_training import finish, order, settings, tiny, trainer, weights_hash
+from tests.training.small_training import finish, order, settings, tiny, trainer, weights_hash, write_photos
 from training import checkpoint
 from training.defaults import TrainingSettings
 from training.events import Phase, Sampled, Stepped, TrainingRefused
 from training.order import Method
-from training.trainer import Trainer
+from training.trainer import Folders, Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
@@ -124,6 +127,39 @@ def test_closed_in_the_middle_it_takes_its_pictures_back(model: LoadedModel, tmp
     assert not engine.busy
 
 
+@pytest.mark.parametrize("at", [2, 8])
+def test_closed_while_it_shows_itself_the_engine_forgets_what_it_saw(
+    at: int, model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a quarter and at the end: nobody will know these files any more, so nobody could have them forgotten."""
+    engine, forgotten, seen = Engine(model), list[str](), ""
+    monkeypatch.setattr(engine, "forget_concept", forgotten.append)
+    training = trainer(model, tmp_path, order=order(), settings=settings(), engine=engine)
+    step = 0
+    for event in training.steps():
+        if isinstance(event, Stepped) and event.phase is Phase.TRAINING:
+            step = event.step
+        if isinstance(event, Stepped) and event.phase is Phase.SAMPLING and step == at:
+            (file,) = [*(tmp_path / "work").glob("sample-*"), *(tmp_path / "concept").glob("*.safetensors")]
+            seen = hashlib.sha256(file.read_bytes()).hexdigest()
+            break
+    assert seen not in forgotten
+    training.close()
+    assert forgotten[-1] == seen
+    assert not list((tmp_path / "work").glob("sample-*"))
+
+
+def test_what_a_killed_one_has_half_written_goes(model: LoadedModel, tmp_path: Path) -> None:
+    half = [tmp_path / "work/.checkpoint.safetensors.a1.tmp", tmp_path / "concept/.concept.safetensors.b2.tmp"]
+    for file in half:
+        file.parent.mkdir()
+        file.write_bytes(b"half")
+    (tmp_path / "work/samples").mkdir()
+    trainer(model, tmp_path, order=order(), settings=settings()).close()
+    assert not any(file.exists() for file in half)
+    assert (tmp_path / "work/samples").is_dir()
+
+
 def _killed_at(training: Trainer, event_number: int, checkpoint: Path) -> None:
     """Train in a process of its own, which is killed after so many events, once there is any checkpoint."""
     process = os.fork()
@@ -182,3 +218,20 @@ def test_a_checkpoint_of_other_photos_is_not_taken_up(model: LoadedModel, tmp_pa
     _, events = finish(trainer(model, tmp_path, order=order(), settings=few, photos=4))
     training = [event.step for event in events if isinstance(event, Stepped) and event.phase is Phase.TRAINING]
     assert training[0] == 0
+
+
+def test_nor_what_the_vae_said_of_them(model: LoadedModel, tmp_path: Path) -> None:
+    """On the command line, what was stopped may be asked for again with other photos, as many as before."""
+    photos = write_photos(tmp_path / "photos", 3)
+    folders = Folders(work=tmp_path / "work", prior=tmp_path / "prior", concept=tmp_path / "concept")
+
+    def encoded() -> int:
+        training = Trainer(model, order(), photos, folders, Engine(model), settings=settings(samples=0))
+        until = itertools.takewhile(lambda event: getattr(event, "phase", None) is Phase.PREPARING, training.steps())
+        count = len(list(until))
+        training.close()
+        return count
+
+    assert (encoded(), encoded()) == (3, 0)
+    Image.open(photos[1]).rotate(90).save(photos[1])
+    assert encoded() == 3

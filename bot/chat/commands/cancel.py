@@ -1,4 +1,4 @@
-"""/cancel: stop one of your own pictures."""
+"""/cancel: stop one of your own pictures or trainings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _JOB_ID: Final = re.compile(r"[a-z0-9]{1,20}")
 _MOST_CHOICES: Final = 25
 
 
-@app_commands.command(name="cancel", description="Stop one of your pictures.")
+@app_commands.command(name="cancel", description="Stop one of your pictures, or your training.")
 @app_commands.describe(job="Which one; without it, the only one that you have on the way")
 async def cancel(interaction: discord.Interaction[AtelierClient], job: str | None = None) -> None:
     async with answering(interaction):

@@ -88,9 +88,25 @@ def choices(offered: Iterable[str]) -> list[app_commands.Choice[str]]:
 
 async def usable_names(interaction: discord.Interaction[AtelierClient]) -> tuple[list[str], list[str]]:
     """Own ones, and those that others share here."""
-    usable = await interaction.client.studio.concepts.usable(interaction.user.id, interaction.guild_id)
-    own = [one.name for one in usable if one.owner_id == interaction.user.id]
-    return own, [one.name for one in usable if one.owner_id != interaction.user.id]
+    return _by_owner(interaction, await _all_usable(interaction))
+
+
+async def drawable_names(interaction: discord.Interaction[AtelierClient]) -> tuple[list[str], list[str]]:
+    """`usable_names` but for those that were made for another model than the one that is loaded."""
+    model = actions.loaded(interaction)
+    usable = await _all_usable(interaction)
+    return _by_owner(interaction, [one for one in usable if one.version.fits(None if model is None else model.hash)])
+
+
+async def _all_usable(interaction: discord.Interaction[AtelierClient]) -> Sequence[Concept]:
+    return await interaction.client.studio.concepts.usable(interaction.user.id, interaction.guild_id)
+
+
+def _by_owner(
+    interaction: discord.Interaction[AtelierClient], concepts: Sequence[Concept]
+) -> tuple[list[str], list[str]]:
+    own = [one.name for one in concepts if one.owner_id == interaction.user.id]
+    return own, [one.name for one in concepts if one.owner_id != interaction.user.id]
 
 
 async def own_concepts(interaction: discord.Interaction[AtelierClient]) -> Sequence[Concept]:

@@ -9,7 +9,7 @@ from discord import app_commands
 
 from bot.chat.answers import acknowledge_later, answering
 from bot.chat.asking import ask, new_seed
-from bot.chat.commands.concepts import choices, usable_names
+from bot.chat.commands.concepts import choices, drawable_names
 from bot.chat.commands.options import offered_sizes, parse_size, with_options
 from bot.chat.concept_names import completed, name_begun
 from bot.chat.requests import basis_of_any
@@ -98,7 +98,7 @@ async def _concepts(  # pyright: ignore[reportUnusedFunction]  (the decorator us
     """The whole prompt again, with a name in place of the one that was begun at its end."""
     if name_begun(current) is None:
         return []
-    return choices(completed(current, *await usable_names(interaction)))
+    return choices(completed(current, *await drawable_names(interaction)))
 
 
 @imagine.autocomplete("size")

@@ -21,10 +21,10 @@ _OPTION_NAMES: Final = {
 
 TOLD_ELSEWHERE = "I can't write in this channel, so I answer here. This works for 15 minutes."
 NO_JOBS = "Nothing is waiting: the next picture starts at once."
-NOTHING_TO_CANCEL = "You have no picture that is waiting or being drawn."
-WHICH_TO_CANCEL = "You have several pictures on the way: choose one in the option `job`."
-NOT_YOURS = "Only the person who asked for this picture, or a moderator, can stop it."
-ALREADY_ENDED = "Too late to stop: this picture has already ended."
+NOTHING_TO_CANCEL = "Nothing of yours is waiting, being drawn or being trained."
+WHICH_TO_CANCEL = "You have several things on the way: choose one in the option `job`."
+NOT_YOURS = "Only the person who asked for this, or a moderator, can stop it."
+ALREADY_ENDED = "Too late to stop: this has already ended."
 UNKNOWN_JOB = "I don't know this picture any more."
 _GONE = {
     10003: "its channel was deleted",
@@ -48,7 +48,7 @@ TOO_LATE_HERE = (
     "This takes longer than the 15 minutes in which I may answer here, so I stopped. "
     "Ask in a channel where I can write, or when the queue is shorter."
 )
-WORKER_LOST = "The drawing process stopped and is being started again; your picture is kept and drawn anew."
+WORKER_LOST = "The drawing process stopped and is being started again; what you asked for is kept and goes on then."
 
 
 def unexpected(reference: str) -> str:

@@ -191,6 +191,7 @@ bring no file that was made from photos of a child."""
 IMPORT_FILE: Final = "File"
 IMPORT_HINT: Final = "A textual inversion or a LoRA, .safetensors"
 IMPORT_CHANGED: Final = "What is agreed to has changed since this form was opened: use /concepts import again."
+IMPORT_NOT_DOWNLOADED: Final = "I could not download your file from Discord: use /concepts import again, please."
 IMPORT_NOT_AGREED: Final = (
     "I keep a concept only where you say what it is and agree, with one file: use /concepts import again."
 )
@@ -225,6 +226,8 @@ def exported(concept: Concept) -> str:
     version = concept.version
     if version.method is Method.TEXTUAL_INVERSION:
         how = "It is a textual inversion, which diffusers and most other programs load as it is."
+    elif version.method is Method.DREAMBOOTH:
+        how = "It holds all that DreamBooth changed, which Atelier reads; diffusers and other programs don't."
     elif version.trigger:
         how = (
             f"It is loaded as a LoRA, by diffusers and most other programs; there, write "
@@ -257,4 +260,7 @@ def taken_down(concept: Concept, *, told: bool) -> str:
 
 def told_owner(name: str, server: str) -> str:
     where = f"the server {escaped(shortened(server, 100))}" if server else "a server"
-    return f"A moderator of {where} has ended the sharing of your concept {token(name)} there. It is still yours."
+    return (
+        f"A moderator of {where} has ended the sharing of your concept {token(name)} there: it is still yours, "
+        "but cannot be shared there again."
+    )

@@ -48,9 +48,11 @@ def really_forget(days: int) -> str:
 
 
 def forgotten(done: Forgotten, *, messages: bool) -> str:
-    if not done.jobs and not done.reports:
+    if not done.jobs and not done.reports and not done.concepts:
         return "Nothing is kept about you any more."
     parts = [images_count(done.pictures)]
+    if done.concepts:
+        parts.append(_count(done.concepts, "concept"))
     if done.cancelled:
         parts.append(f"{_count(len(done.cancelled), 'request')} waiting or being drawn")
     if done.reports:
@@ -90,8 +92,11 @@ def own_limit(images: int, limit: int) -> str:
 
 def preferences(*, ping: bool) -> str:
     if ping:
-        return "When a picture of yours took more than a minute, I mention you at its end. `ping: False` ends that."
-    return "I don't mention you when a picture is ready. `ping: True` changes that."
+        return (
+            "When a picture or training of yours took more than a minute, I mention you at its end. "
+            "`ping: False` ends that."
+        )
+    return "I don't mention you when a picture or training is ready. `ping: True` changes that."
 
 
 # ── reports ──

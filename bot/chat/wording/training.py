@@ -30,7 +30,9 @@ them, with every copy, as soon as the training ends, fails or is stopped. If I h
 they wait for your answer for 15 minutes. (You send them through Discord, which has rules of its own.)
 **Kept until you delete it** (/concepts delete or /forget-me): what was learned, its name and class, a few sample \
 pictures, and that you agreed. The operator's backups may hold these until they expire.
-**Who can use it:** only you, until you share it with a server. Pictures made with it are seen where they are posted.
+**Seen by everybody in this channel:** its name, how the training goes, and samples of what it learns; later, \
+pictures that you make with it, where you make them.
+**Who can use it:** only you, until you share it with a server.
 **Whom it may show:** things, animals, yourself, or another adult who agreed to all of this. Children are refused: \
 send no photo with a child in it."""
 CONSENT_CHANGED: Final = "What is agreed to has changed since this form was opened: use /train again."
@@ -64,6 +66,7 @@ PHOTOS_HINT: Final = f"{PHOTOS[0]} to {PHOTOS[1]}, each from another side, in an
 DEPICTS_LABEL: Final = "What is it?"
 AGREE_LABEL: Final = "Do you agree?"
 AGREE: Final = "I agree, and no child is in the photos"
+NOT_DOWNLOADED: Final = "I could not download your photos from Discord: use /train again, please."
 STILL_LOOKING: Final = "I am still looking at the photos that you sent before: wait for what I say about them."
 
 
@@ -103,7 +106,10 @@ def wrong_number(found: int) -> str:
 START: Final = "Start the training"
 DISCARD: Final = "Don't"
 DISCARDED: Final = "Nothing was trained, and the photos are deleted."
-DRAFT_GONE: Final = "These photos are not kept any more (I keep them for 15 minutes): use /train again."
+DRAFT_GONE: Final = (
+    "These photos are not kept any more: their training has begun, you have sent others, or 15 minutes are over. "
+    "/train takes new ones."
+)
 _MARKS: Final = {
     PhotoStatus.ACCEPTED: "✅",
     PhotoStatus.FIXED: "🛠️",

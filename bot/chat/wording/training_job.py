@@ -9,7 +9,7 @@ from bot.chat.wording.job import recipe_line, withheld_sentence
 from bot.chat.wording.text import ALT_TEXT_LIMIT, CHOICE_LIMIT, MESSAGE_LIMIT, bar, duration, escaped, shortened
 from bot.chat.wording.training import in_brackets, method_name
 from training.events import Phase
-from training.order import Card, Method, Verdict
+from training.order import DRIFTED, Card, Method, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,6 @@ def _verdict(job: Job, card: Card) -> str:
 NO_SAMPLES: Final = "no samples could be drawn"
 SAMPLES_LOST: Final = "The concept is there, but the files of its samples are gone: use its name in a prompt."
 _FOLLOWED_WELL: Final = 0.9
-_DRIFTED: Final = 0.5
 
 
 def what_would_help(job: Job, card: Card) -> str:
@@ -137,7 +136,7 @@ def card_lines(trained: TrainedConcept) -> list[str]:
         lines.append(f"alike: {_percent(card.similarity)} as much as {compared}")
     if card.prompt_fidelity is not None:
         lines.append(f"follows other words: {_percent(card.prompt_fidelity)} as well as without it")
-    if card.drift is not None and card.drift > _DRIFTED:
+    if card.drift is not None and card.drift > DRIFTED:
         lines.append("while it is in a prompt, other things of its class change with it")
     stopped = ", then it got no better" if trained.stopped_early else ""
     weights = " · in weights of its own, so its pictures share no steps with others" if trained.full_weights else ""

@@ -12,6 +12,8 @@ from PIL import Image
 
 from bot.concepts import CONCEPT_FILE, STRIP_FILE, NewVersion
 from bot.job import new_job_id
+from bot.registry.concept_rows import publish
+from bot.registry.tables import MemberRow
 from bot.worker.fake import FAKE_MODEL
 from training.order import Card, Depicts, Method, TrainedConcept, Verdict
 
@@ -84,8 +86,10 @@ async def taught(
         trained=result if trained else None,
         created_at=datetime.now(UTC),
     )
-    concept, _ = await world.registry.concepts.add(new, concepts_at_most=50)
-    return concept
+    async with world.registry.concepts.database.write() as session:
+        await session.merge(MemberRow(id=who.id, created_at=new.created_at))
+        await publish(session, new)
+    return next(one for one in await world.registry.concepts.own(who.id) if one.name == name)
 
 
 async def shared(world: World, who: MemberActor, name: str, **options: object) -> Concept:

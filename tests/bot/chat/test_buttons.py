@@ -90,7 +90,7 @@ async def test_too_late_to_stop(world: World) -> None:
     await world.wait_for_state(JobState.DONE, button.split(":")[2])
     result = await world.alice.click(old, custom_id=button)
     assert result.response is not None
-    assert result.response.content == "Too late to stop: this picture has already ended."
+    assert result.response.content == "Too late to stop: this has already ended."
 
 
 async def test_again_draws_it_with_a_new_seed_for_whoever_presses(world: World) -> None:

@@ -58,7 +58,7 @@ async def test_cancel_by_option_with_autocomplete(world: World) -> None:
 
 
 async def test_cancel_without_option_stops_the_only_one(world: World) -> None:
-    nothing = "You have no picture that is waiting or being drawn."
+    nothing = "Nothing of yours is waiting, being drawn or being trained."
     assert await said(world, world.alice, "cancel") == nothing
     await world.alice.slash(world.channel, "imagine", prompt="first")
     await world.drawing()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.chat.wording import concepts as words
+from bot.errors import NotDownloaded
 from tests.bot.chat.pressing import said
 from tests.bot.chat.taught import safetensors
 from training.order import Depicts, Method
@@ -63,6 +64,23 @@ async def test_what_is_agreed_to_is_in_the_form(world: World) -> None:
     assert [part["type"] for part in form.modal["components"]] == [18, 18, 10, 18]
 
 
+async def test_the_longest_form_has_an_id_that_discord_takes(world: World) -> None:
+    form = await world.alice.slash(world.channel, "concepts import", **{"name": "m" * 32, "class": "c" * 40})
+    assert form.modal is not None
+    assert len(form.modal["custom_id"]) <= 100
+    assert len(form.modal["title"]) <= 45
+    values = {"file": [("a.safetensors", safetensors(emb_params=[0.5]))], "depicts": "thing", "agree": ["yes"]}
+    assert said(await world.alice.submit_modal(form, values)).startswith(f"`<{'m' * 32}>` is here")
+
+
+async def test_a_file_that_can_not_be_downloaded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lost(*_: Any, **__: Any) -> bytes:
+        raise NotDownloaded
+
+    monkeypatch.setattr("bot.chat.concept_import.download", lost)
+    assert await brought(world, world.alice, safetensors(emb_params=[0.5])) == words.IMPORT_NOT_DOWNLOADED
+
+
 async def test_files_that_are_refused(world: World) -> None:
     refused = [
         ("mug.ckpt", b"\x80\x02", "Only .safetensors files are read"),
@@ -93,6 +111,14 @@ async def test_names_classes_and_children(world: World) -> None:
     assert (await refused("../../x", "cup")).startswith("A concept's name has 1 to 32 letters")
     assert (await refused("mug", "<cup>")).startswith("class must be")
     assert (await refused("mug", "toddler")).startswith("Concepts of children are refused.")
+
+
+async def test_a_name_that_they_have_is_refused_before_a_file_is_sent(world: World) -> None:
+    await brought(world, world.alice, safetensors(emb_params=[0.5]))
+    again = await world.alice.slash(world.channel, "concepts import", **{"name": "<MUG>", "class": "cup"})
+    assert again.modal is None
+    assert said(again).startswith("You have a concept \\<mug> already: choose another name")
+    assert (await world.bob.slash(world.channel, "concepts import", **{"name": "mug", "class": "cup"})).modal
 
 
 async def test_a_form_of_an_older_text_is_not_agreed_to_any_more(

@@ -178,6 +178,7 @@ async def test_export(world: World) -> None:
     expected = [
         (Method.LORA, "mug.safetensors", "write `zwqk cat` where you write `<mug>` here"),
         (Method.TEXTUAL_INVERSION, "learned_embeds.safetensors", "a textual inversion"),
+        (Method.DREAMBOOTH, "mug.safetensors", "diffusers and other programs don't"),
     ]
     for method, filename, how in expected:
         concept = await taught(world, world.alice, "mug", method=method)
@@ -230,6 +231,9 @@ async def test_a_prompt_is_offered_with_the_name_at_its_end(world: World) -> Non
     assert await ends("a photo of <m") == ["a photo of <my-cat>", "a photo of <mug>"]
     assert await ends("a photo of <my-cat> and <mu") == ["a photo of <my-cat> and <mug>"]
     assert await ends("a photo of my-cat") == []
+    await taught(world, world.alice, "my-dog", model=("other", "another model"))
+    assert await ends("<my-") == ["<my-cat>"], "the other can't be drawn with the loaded model"
+    assert await offered(world, world.alice, "concepts show", "my-") == ["my-cat", "my-dog"]
 
 
 # ── moderators ──

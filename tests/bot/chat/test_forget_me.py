@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bot.chat.wording.members import forgotten
 from bot.errors import NotFound
 from bot.job import JobState
 from bot.registry.registry import DATABASE
+from bot.registry.removals import Forgotten
 
 if TYPE_CHECKING:
     from conftest import World
@@ -154,6 +156,12 @@ async def test_it_can_be_done_again_and_after_a_restart(world: World) -> None:
     assert first.content.startswith("You are forgotten.")
     await world.alice.click(second, custom_id="atelier:forget-me:all")
     assert second.content == "Nothing is kept about you any more."
+
+
+def test_concepts_are_named_among_what_went() -> None:
+    went = Forgotten(pictures=0, jobs=0, messages=0, reports=0, cancelled=(), failed=(), concepts=2)
+    said = forgotten(went, messages=False)
+    assert said.startswith("You are forgotten. Removed: 0 pictures, 2 concepts, with all words and settings.")
 
 
 async def test_whoever_presses_is_meant(world: World) -> None:

@@ -136,8 +136,9 @@ async def test_discord_shows_it_to_moderators_only(world: World) -> None:
 
 
 async def test_the_ping_can_be_turned_off_and_stays_off(world: World) -> None:
-    on = "When a picture of yours took more than a minute, I mention you at its end. `ping: False` ends that."
-    off = "I don't mention you when a picture is ready. `ping: True` changes that."
+    on = "When a picture or training of yours took more than a minute, I mention you at its end."
+    on += " `ping: False` ends that."
+    off = "I don't mention you when a picture or training is ready. `ping: True` changes that."
     assert await said(world, world.alice, "preferences") == on
     assert await said(world, world.alice, "preferences", ping=False) == off
     await world.restart()

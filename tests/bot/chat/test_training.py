@@ -14,7 +14,7 @@ from PIL import Image
 
 from bot.chat.training_drafts import KEPT_SECONDS
 from bot.chat.wording import training as words
-from bot.errors import TrainingActive
+from bot.errors import NotDownloaded, TrainingActive
 from bot.job import Job, JobKind, JobState
 from bot.outlook import WorkerStatus
 from bot.worker.messages import Train
@@ -212,6 +212,15 @@ async def test_what_is_too_large_is_not_downloaded(world: World, monkeypatch: py
     assert len(waiting_photos(world)) == 4, "three photos, and what they are for"
 
 
+async def test_photos_that_can_not_be_downloaded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lost(*_: Any) -> bytes:
+        raise NotDownloaded
+
+    monkeypatch.setattr("bot.chat.training.download", lost)
+    assert said(await send(world)) == words.NOT_DOWNLOADED
+    assert waiting_photos(world) == []
+
+
 async def test_the_same_form_twice_is_one_training(world: World) -> None:
     opened = await form(world)
     caught: list[tuple[str, Any]] = []
@@ -297,12 +306,22 @@ async def test_only_the_member_who_sent_them_says_yes_and_once(world: World) -> 
     assert trainings(world) == 1
 
 
+async def test_a_question_that_another_form_has_overtaken_is_about_nothing(world: World) -> None:
+    old, new = await asked_about(world), await asked_about(world)
+    assert followed(await click(world, old, "start")) == [words.DRAFT_GONE]
+    await click(world, old, "discard")
+    assert len(waiting_photos(world)) == 5, "those of the newer one, and what they are for"
+    await click(world, new, "start")
+    await training(world)
+    assert waiting_photos(world) == []
+
+
 async def test_a_yes_of_before_a_crash_is_the_same_training(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bot died between taking the training and forgetting the draft."""
     answer = await asked_about(world)
     start = button(answer, "start")
 
-    async def died(_: int) -> None: ...
+    async def died(*_: int) -> None: ...
 
     monkeypatch.setattr(world.bot.drafts, "drop", died)
     await click(world, answer, "start")

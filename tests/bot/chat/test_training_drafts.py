@@ -68,7 +68,9 @@ async def test_they_go_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
     assert await drafts.read(5, 77) is None
     assert drafts.expire() is True
     assert [path.name for path in tmp_path.iterdir()] == ["6"]
-    await drafts.drop(6)
+    await drafts.drop(6, 76)
+    assert drafts.expire() is True, "that is another form's"
+    await drafts.drop(6, 77)
     assert drafts.expire() is False
 
 

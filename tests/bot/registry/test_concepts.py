@@ -9,18 +9,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from bot.concepts import NewVersion
+from bot.concepts import NewVersion, Removed
 from bot.errors import (
     ConceptGone,
     ConceptLimit,
     ConceptNameTaken,
+    ConceptTakenDown,
     ConceptUnknown,
     DepictsSomethingElse,
     OwnNameTaken,
     TrainingActive,
 )
 from bot.job import Job, JobKind, JobState, Origin
+from bot.registry.concept_rows import publish
 from bot.registry.registry import Registry
+from bot.registry.tables import MemberRow
 from generation.request import ConceptUse
 from training.order import Depicts, Method, TrainingOrder
 
@@ -35,6 +38,13 @@ def version(owner: int, name: str, number: str = "1", **values: Any) -> NewVersi
         "sha256": key, "bytes": 10, "model_hash": "m", "model_name": "model", "trained": None,
         "created_at": values.pop("created_at"), **values,
     })  # fmt: skip
+
+
+async def trained(registry: Registry, new: NewVersion) -> Removed:
+    """As the end of a training does: a version of its own may take the place of an older one."""
+    async with registry.concepts.database.write() as session:
+        await session.merge(MemberRow(id=new.owner_id, created_at=new.created_at))
+        return await publish(session, new)
 
 
 def using(job: Job, owner: int, name: str, number: str = "1") -> Job:
@@ -66,6 +76,24 @@ async def test_private_until_shared_and_own_names_first(registry: Registry, now:
         await concepts.take_down(5, "fox", now)
     assert (await concepts.take_down(5, "cat", now)).concept.owner_id == 1
     await concepts.share(2, 5, "cat", now)
+
+
+async def test_what_was_taken_down_is_not_shared_there_again(registry: Registry, now: datetime) -> None:
+    concepts = registry.concepts
+    await concepts.add(version(1, "cat", created_at=now), concepts_at_most=5)
+    await concepts.share(1, 5, "cat", now)
+    await concepts.take_down(5, "cat", now)
+    await concepts.rename(1, "cat", "kitten")
+    await trained(registry, version(1, "kitten", "2", created_at=now))
+    for _ in range(2):
+        with pytest.raises(ConceptTakenDown, match="<kitten>"):
+            await concepts.share(1, 5, "kitten", now)
+    await concepts.share(1, 6, "kitten", now)
+    assert (await concepts.own(1))[0].shared_in == {6}
+    # One that is deleted leaves nothing behind.
+    await concepts.delete(1, "kitten", now)
+    await concepts.add(version(1, "kitten", "3", created_at=now), concepts_at_most=5)
+    await concepts.share(1, 5, "kitten", now)
 
 
 async def test_of_many_who_share_one_name_at_once_one_has_it(registry: Registry, now: datetime) -> None:
@@ -119,11 +147,13 @@ def training(make_job: Make, name: str, member: int = 1) -> Job:
 async def test_versions_and_limits(registry: Registry, now: datetime, make_job: Make) -> None:
     concepts = registry.concepts
     for number in "1234":
-        concept, removed = await concepts.add(version(1, "cat", number, created_at=now), concepts_at_most=2)
-    assert [one.number for one in concept.versions] == [4, 3, 2]
+        removed = await trained(registry, version(1, "cat", number, created_at=now))
+    assert [one.number for one in (await concepts.own(1))[0].versions] == [4, 3, 2]
     assert (removed.versions, removed.files) == (("1cat1",), ("1cat1",))
     with pytest.raises(DepictsSomethingElse):
-        await concepts.add(version(1, "cat", "5", depicts=Depicts.SELF, created_at=now), concepts_at_most=2)
+        await trained(registry, version(1, "cat", "5", depicts=Depicts.SELF, created_at=now))
+    with pytest.raises(OwnNameTaken):  # a file that may not fit the model takes no good one's place
+        await concepts.add(version(1, "cat", "5", created_at=now), concepts_at_most=2)
     await registry.jobs.add(training(make_job, "dog"), images_at_most=20)
     with pytest.raises(ConceptLimit):  # what is being trained counts
         await concepts.add(version(1, "fox", created_at=now), concepts_at_most=2)
@@ -134,8 +164,7 @@ async def test_versions_and_limits(registry: Registry, now: datetime, make_job: 
 
 async def test_the_same_file_again_keeps_its_slot(registry: Registry, now: datetime) -> None:
     for number in "1234":
-        new = version(1, "cat", number, sha256="same", created_at=now)
-        _, removed = await registry.concepts.add(new, concepts_at_most=2)
+        removed = await trained(registry, version(1, "cat", number, sha256="same", created_at=now))
     assert (removed.versions, removed.files) == (("1cat1",), ())
 
 

@@ -40,6 +40,7 @@ ROWS = {
         "INSERT INTO concept_versions VALUES ('v', 'c', 1, 'lora', 'cat', 'zq cat', 'concepts/v/concept.safetensors',"
         " 'ab', 100, 'cd', 'bundled', NULL, '2030-01-01 00:00:00.000000')",
         "INSERT INTO concept_shares VALUES (5, 'c', '2030-01-01 00:00:00.000000')",
+        "INSERT INTO concept_takedowns VALUES (6, 'c', '2030-01-01 00:00:00.000000')",
     ],
 }
 

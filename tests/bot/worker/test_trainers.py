@@ -1,6 +1,7 @@
 """The training library inside of the worker's loops: the real trainer, on a tiny model."""
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,24 @@ def test_cancelled_and_asked_for_again_it_goes_on_where_it_was(model: LoadedMode
         worker.run(1)
     assert steps[0] >= 2
     worker.work.take(Cancel(job="t"))
+
+
+def test_of_one_that_is_cancelled_while_it_draws_samples_nothing_stays_loaded(
+    model: LoadedModel, tmp_path: Path
+) -> None:
+    worker = Worker(model, tmp_path)
+    worker.train(Method.LORA)
+    concepts = worker.training._engine._concepts  # type: ignore[attr-defined]
+    for _ in range(500):
+        if concepts._table._entries:
+            break
+        worker.run(1)
+    assert concepts._table._entries
+    shutil.rmtree(tmp_path / "work")  # as the bot does where its member wants to be forgotten
+    worker.work.take(Cancel(job="t"))
+    assert worker.only(Cancelled)
+    assert not concepts._table._entries
+    assert not concepts._files._readings
 
 
 def test_what_is_expected_follows_the_order(model: LoadedModel, tmp_path: Path) -> None:

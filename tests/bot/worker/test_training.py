@@ -176,6 +176,12 @@ class World:
     def only(self, kind: type, job: str | None = None) -> list[Any]:
         return [m for m in self.said if isinstance(m, kind) and (job is None or m.job == job)]
 
+    def loaded(self) -> list[str]:
+        """What is left of concepts in the engine: files as read, slots, texts."""
+        concepts, texts = self.engine._concepts, self.engine._conditioning
+        read = [Path(path).name for path, *_ in concepts._files._readings]
+        return [*read, *concepts._table._entries, *(key.text for key in texts._cache if key.concepts is not None)]
+
     def files(self, folder: str) -> list[str]:
         found = (path for path in (self.folder / folder).rglob("*") if path.is_file())
         return sorted(path.relative_to(self.folder / folder).as_posix() for path in found)
@@ -305,6 +311,7 @@ def test_it_can_be_cancelled_in_every_phase(model: Any, tmp_path: Path, phase: A
     assert world.only(Cancelled) == [Cancelled(job="t", attempt=1)]
     assert not world.training.busy
     assert world.files("concepts") == []
+    assert world.loaded() == []
     assert not (tmp_path / "images" / "t" / "preview.webp").exists()
     said = len(world.said)
     world.run()
@@ -315,6 +322,28 @@ def test_it_can_be_cancelled_in_every_phase(model: Any, tmp_path: Path, phase: A
     world.train(attempt=2)  # the slots are free, the worker is well
     world.run()
     assert [done.attempt for done in world.only(Done)] == [2]
+
+
+def test_beats_go_on_while_a_cancelled_one_puts_its_things_away(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large checkpoint may still be on its way to the disk."""
+    world = World(model, tmp_path)
+    world.train()
+    world.run(lambda: len(world.only(Progress)) == 3)
+    heard: list[bool] = []
+
+    def wait_for_a_beat() -> None:
+        count = len(world.only(Heartbeat))
+        for _try in range(100):
+            if len(world.only(Heartbeat)) > count:
+                break
+            time.sleep(0.01)
+        heard.append(len(world.only(Heartbeat)) > count)
+
+    monkeypatch.setattr(world.begun[0], "close", wait_for_a_beat)
+    world.work.take(Cancel(job="t"))
+    assert heard == [True]
 
 
 def test_one_that_waits_is_cancelled_and_the_other_goes_on(model: Any, tmp_path: Path) -> None:
@@ -340,9 +369,9 @@ def test_one_that_waits_is_cancelled_and_the_other_goes_on(model: Any, tmp_path:
         (ValueError("/secret/path"), INTERNAL_ERROR),
     ],
 )
-@pytest.mark.parametrize("at", ["begin", "later"])
+@pytest.mark.parametrize("at", ["expected", "begin", "later"])
 def test_it_fails_with_a_sentence_and_pictures_go_on(
-    model: Any, tmp_path: Path, error: Exception, reason: str, at: str
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str, at: str
 ) -> None:
     world = World(model, tmp_path)
 
@@ -350,7 +379,9 @@ def test_it_fails_with_a_sentence_and_pictures_go_on(
         if event.phase is Phase.JUDGING:
             raise error
 
-    if at == "begin":
+    if at == "expected":
+        monkeypatch.setattr(world, "expected", lambda _: fail(Stepped(Phase.JUDGING, 0, 1)))
+    elif at == "begin":
         world.refuse = error
     else:
         world.at = fail
@@ -410,6 +441,28 @@ def test_another_process_writes_the_strip_with_the_samples_of_the_first(model: A
     second.run()
     assert second.strips == [[(0.25, 2), (0.5, 2), (0.75, 2), (1.0, 2)]]
     assert second.files("images/t") == ["2-0.png", "2-1.png"]
+
+
+def test_samples_that_a_power_cut_has_broken_and_a_full_disk_cost_no_concept(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(model, tmp_path)
+    world.train()
+    world.run(lambda: world.only(Progress) and world.only(Progress)[-1].phase is Phase.JUDGING)
+    (tmp_path / "trainings" / "t" / "samples" / "0.25-0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    full = Image.new("RGB", (8, 8))
+
+    def save(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(full, "save", save)
+    strip_of = world.strip_picture
+    monkeypatch.setattr(world, "strip_picture", lambda *said: (strip_of(*said), full)[1])
+    world.run()
+    assert world.strips == [[(0.25, 1), (0.5, 2), (0.75, 2), (1.0, 2)]]
+    assert len(world.only(Done)) == 1
+    assert world.files("concepts/t") == ["concept.safetensors"]
 
 
 # ── forgetting ──
