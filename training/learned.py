@@ -72,7 +72,7 @@ def did_it_learn(
         loss_before=loss_before,
         loss_after=loss_after,
         prompt_fidelity=fidelity(judge.backgrounds(drawn.coloured), judge.backgrounds(drawn.base_coloured)),
-        drift=0.0 if drawn.active is None else drift(judge.things(drawn.active), base),
+        drift=0.0 if drawn.active is None else drift(judge.things(drawn.active), base, real),
     )
 
 
@@ -151,11 +151,14 @@ def fidelity(seen: Sequence[str], seen_of_base: Sequence[str]) -> float | None:
     return right / of_base if of_base else None
 
 
-def drift(active: Tensor, base: Tensor) -> float:
-    """How far `active` [n, width] moved from `base` [n, width], pair by pair, against from one seed to another."""
-    between_seeds = 1 - among(base)
+def drift(active: Tensor, base: Tensor, photos: Tensor) -> float:
+    """How far `active` [n, width] moved from `base` [n, width], pair by pair: 1 is as far as `photos` [m, width] are.
+
+    Not against the distance between seeds: a model that draws a class nearly the same each time has next to none.
+    """
+    away = 1 - float(alike(base, photos).mean())
     moved = 1 - float((active * base).sum(-1).mean())
-    return scaled_between(moved, 0.0, between_seeds)
+    return scaled_between(moved, 0.0, away)
 
 
 def verdict_of_similarity(similarity: float) -> Verdict:

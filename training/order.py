@@ -74,8 +74,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     prompt_fidelity: float | None = None
     """How far “… on a red background” and the like are still followed, against the model without it: 1 is as well."""
     drift: float | None = None
-    """How far pictures of the class word moved while the concept is active, 0 is not at all, 1 is as far as from
-    one seed to another."""
+    """How far pictures of the class word moved while the concept is active, 0 is not at all, 1 is as far as
+    the photos are from them."""
 
 
 class TrainedConcept(msgspec.Struct, frozen=True, kw_only=True):

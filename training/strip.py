@@ -66,6 +66,8 @@ def card_lines(card: Card) -> list[str]:
     if card.similarity is not None:
         whose = "a photo it never saw" if card.held_out else "the photos"
         lines.append(f"alike: {_percent(card.similarity)} as much as {whose}")
+    else:
+        lines.append("judged by the error in training alone")
     if card.prompt_fidelity is not None:
         lines.append(f"backgrounds followed: {_percent(card.prompt_fidelity)} of before")
     if card.drift is not None:

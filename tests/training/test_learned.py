@@ -110,5 +110,8 @@ def test_figures() -> None:
     assert fidelity(["red"] * 4, ["white"] * 4) is None
     right_angles = torch.eye(3)
     assert among(right_angles) == pytest.approx(0.0)
-    assert drift(right_angles, right_angles) == pytest.approx(0.0)
-    assert drift(right_angles.roll(1, 0), right_angles) == pytest.approx(1.0)
+    base, photos = right_angles[:2], right_angles[2:]
+    assert drift(base, base, photos) == pytest.approx(0.0)
+    assert drift(photos.expand(2, -1), base, photos) == pytest.approx(1.0)
+    halfway = (base + photos) / 2**0.5
+    assert drift(halfway, base, photos) == pytest.approx(1 - 0.5**0.5)

@@ -134,6 +134,8 @@ def card_lines(trained: TrainedConcept) -> list[str]:
     if card.similarity is not None:
         compared = "a photo that it never saw" if card.held_out else "the photos"
         lines.append(f"alike: {_percent(card.similarity)} as much as {compared}")
+    else:
+        lines.append("nothing here can compare pictures of this kind, so only the error in training was looked at")
     if card.prompt_fidelity is not None:
         lines.append(f"follows other words: {_percent(card.prompt_fidelity)} as well as without it")
     if card.drift is not None and card.drift > DRIFTED:

@@ -54,7 +54,7 @@ async def test_nobody_else_may_stop_it(world: World) -> None:
     result = await world.bob.click(world.message, custom_id=world.buttons()["cancel"])
     assert result.ephemeral
     assert result.response is not None
-    assert result.response.content == ("Only the person who asked for this picture, or a moderator, can stop it.")
+    assert result.response.content == ("Only the person who asked for this, or a moderator, can stop it.")
     assert (await world.job()).state is JobState.RUNNING
 
 
@@ -77,7 +77,7 @@ async def test_who_moderates_another_channel_may_not_stop_it(world: World) -> No
     await world.drawing()
     result = await carol.slash(hers, "cancel", job=world.job_id())
     assert result.response is not None
-    assert result.response.content.startswith("Only the person who asked for this picture")
+    assert result.response.content.startswith("Only the person who asked for this")
     assert (await world.job()).state is JobState.RUNNING
 
 
