@@ -29,7 +29,7 @@ def backdrop_words(photo: Path) -> str:
     Raises:
         OSError: not a picture.
     """
-    with Image.open(photo) as opened:
+    with Image.open(photo, formats=["PNG"]) as opened:
         small = opened.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX)
     pixels = np.asarray(small, dtype=np.int16)
     edge = np.ones((_SIDE, _SIDE), dtype=bool)

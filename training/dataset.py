@@ -84,7 +84,7 @@ def _is_whole(file: Path, count: int) -> bool:
 @torch.no_grad()
 def _encode(model: LoadedModel, vae: Any, picture: Path, width: int, height: int) -> tuple[Tensor, Tensor]:
     """Mean and deviation, each [2, channels, h, w] on the CPU: the picture as it is, and mirrored; one at a time."""
-    with Image.open(picture) as opened:
+    with Image.open(picture, formats=["PNG"]) as opened:
         image = opened.convert("RGB")
     both = [_distribution(model, vae, each, width, height) for each in (image, ImageOps.mirror(image))]
     return torch.cat([mean for mean, _ in both]), torch.cat([deviation for _, deviation in both])

@@ -124,7 +124,7 @@ def _request(prompts: list[str], concepts: list[ConceptUse], count: int = 1) -> 
 
 
 def _opened(photo: Path) -> Image.Image:
-    with Image.open(photo) as image:
+    with Image.open(photo, formats=["PNG"]) as image:
         return image.convert("RGB")
 
 

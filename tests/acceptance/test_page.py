@@ -12,7 +12,6 @@ pytestmark = pytest.mark.browser
 on_both = pytest.mark.parametrize("visitor", [LAPTOP, PHONE], indirect=True, ids=["laptop", "phone"])
 
 
-@on_both
 async def test_a_typed_line_becomes_a_picture(visitor: Visitor) -> None:
     message = await visitor.drawn(visitor.send("/imagine prompt: a red apple on a white background seed: 7"))
     red, green, blue = await visitor.colour(message.get_by_role("img", name="a red apple"))

@@ -48,6 +48,16 @@ def request(start_image: Path | None = None, **changes: object) -> ImageRequest:
 
 both_ways = pytest.mark.parametrize("from_image", [False, True], ids=["txt2img", "img2img"])
 
+TYPICAL = (None, "ddim", "euler_a", "dpmpp_2m", "dpmpp_2m_sde", "heun", "unipc", "lms")
+"""One sampler of each kind. All of them meet the first family in `make test`, and every family in `make soak`."""
+typical_first = pytest.mark.parametrize(
+    "scheduler",
+    [
+        None if name is None else pytest.param(name, marks=() if name in TYPICAL else pytest.mark.soak)
+        for name in (None, *SCHEDULERS)
+    ],
+)
+
 
 @pytest.mark.parametrize("guidance_scale", [7.5, 1.0])
 @both_ways
@@ -61,7 +71,7 @@ def test_latents_equal_the_stock_pipeline(
 
 @pytest.mark.parametrize("guidance_scale", [7.5, 1.0])
 @both_ways
-@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+@typical_first
 def test_the_larger_family_equals_its_pipelines(
     tiny_xl_model: LoadedModel, start_image: Path, scheduler: str | None, from_image: bool, guidance_scale: float
 ) -> None:
@@ -73,7 +83,7 @@ def test_the_larger_family_equals_its_pipelines(
 
 
 @both_ways
-@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+@typical_first
 def test_second_generation_with_v_prediction(
     tiny_sd2_model: LoadedModel, start_image: Path, scheduler: str | None, from_image: bool
 ) -> None:
@@ -104,7 +114,7 @@ def outdated_model(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.mark.filterwarnings("ignore:The configuration file of this scheduler:FutureWarning")
 @both_ways
-@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+@typical_first
 def test_an_outdated_scheduler_configuration(
     outdated_model: LoadedModel, start_image: Path, scheduler: str | None, from_image: bool
 ) -> None:
@@ -150,8 +160,15 @@ def test_another_size_than_the_models_own(tiny_model: LoadedModel, tiny_xl_model
 # ── in company ──
 
 
-@pytest.mark.parametrize("pause", [0, 3])
-@pytest.mark.parametrize("name", ["tiny_model", "tiny_xl_model"])
+@pytest.mark.parametrize(
+    ("name", "pause"),
+    [
+        ("tiny_model", 0),
+        ("tiny_xl_model", 3),
+        pytest.param("tiny_model", 3, marks=pytest.mark.soak),
+        pytest.param("tiny_xl_model", 0, marks=pytest.mark.soak),
+    ],
+)
 def test_every_sampler_in_one_mixed_batch(
     name: str, pause: int, start_image: Path, request_fixture: pytest.FixtureRequest
 ) -> None:

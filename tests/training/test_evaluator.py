@@ -148,6 +148,7 @@ def test_own_accuracy_counts_shares() -> None:
     assert found.count == 200
 
 
+@pytest.mark.soak
 def test_it_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluator_training, "BATCH", 16)
     ticks = iter(range(10_000))

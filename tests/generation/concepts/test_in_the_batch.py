@@ -50,6 +50,12 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
     return request.getfixturevalue(request.param)
 
 
+once = pytest.mark.parametrize(
+    "model", ["tiny_model", pytest.param("tiny_xl_model", marks=pytest.mark.soak)], indirect=True
+)
+"""For what hangs on the engine, not on the family."""
+
+
 @pytest.fixture(scope="module")
 def files(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("concepts")
@@ -157,6 +163,7 @@ def _fields(asked: ImageRequest) -> dict[str, Any]:
     return {name: getattr(asked, name) for name in asked.__struct_fields__}
 
 
+@once
 def test_a_fifth_lora_is_drawn_in_a_lane_of_its_own(model: LoadedModel, files: dict[str, Path]) -> None:
     names = ("attention", "everything", "linear", "wide", "fifth")
     five = [use(name, files[name], 0.3) for name in names]
@@ -176,6 +183,7 @@ def test_a_trigger_is_read_where_the_name_is_written(model: LoadedModel, files: 
     assert_same(latents["a"], stock_latents(model, asked, "a blue house on the left"))
 
 
+@once
 def test_the_recipe_names_the_concepts(model: LoadedModel, files: dict[str, Path]) -> None:
     engine = Engine(model)
     engine.admit("a", request(concepts=[use("a", files["attention"], 0.7)]))
@@ -186,6 +194,7 @@ def test_the_recipe_names_the_concepts(model: LoadedModel, files: dict[str, Path
     assert (used.name, used.weight, len(used.sha256)) == ("a", 0.7, 64)
 
 
+@once
 def test_a_concept_that_is_refused_fails_its_request_alone(
     model: LoadedModel, files: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -206,6 +215,7 @@ def test_a_concept_that_is_refused_fails_its_request_alone(
     assert [event.request_id for event in events if isinstance(event, Finished)] == ["good"]
 
 
+@once
 def test_more_concepts_than_slots_wait_for_each_other(model: LoadedModel, files: dict[str, Path]) -> None:
     """Sixteen slots and twenty different weights' files: nobody fails, nobody waits for ever."""
     copies = []
@@ -257,6 +267,7 @@ def test_reproducible_with_a_concept(model: LoadedModel, files: dict[str, Path],
     assert torch.equal(alone["asked"], crowd["asked"])
 
 
+@once
 def test_waiting_for_a_lane_holds_nobody_back_who_needs_only_slots(
     model: LoadedModel, files: dict[str, Path]
 ) -> None:
@@ -274,6 +285,7 @@ def test_waiting_for_a_lane_holds_nobody_back_who_needs_only_slots(
     assert ended == ["slot", "first", "second"]
 
 
+@once
 def test_a_fault_while_reading_strikes_its_request_once(
     model: LoadedModel, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
