@@ -70,7 +70,7 @@ async def test_train_a_token_and_use_it(
         message = await train(visitor, f"name: Teddy class: bear method: {method}", photos(SUBJECT))
         await others_draw_meanwhile(visitor, message)
         await trained(visitor, message)
-        await visitor.keep("train-card", message)
+        await visitor.keep("train-card", message.get_by_text("alike:"))
         picture = await its_word_draws(visitor, learned=not settings)
         remix = await it_can_be_remixed(visitor, picture)
         await another_member_is_refused_kindly(visitor, picture)
@@ -115,7 +115,7 @@ async def its_word_draws(visitor: Visitor, *, learned: bool) -> Locator:
 
 
 async def it_can_be_remixed(visitor: Visitor, picture: Locator) -> Locator:
-    line = f"{visitor.house.mention()} <teddy> on a yellow background --strength 0.9 --cfg 3"
+    line = f"{visitor.house.mention()} <teddy> on a green background --strength 0.9 --cfg 3"
     remix = await visitor.drawn(visitor.reply(picture, line))
     await visitor.keep("train-remix", remix)
     return remix
