@@ -24,6 +24,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from PIL import Image
@@ -36,7 +37,7 @@ from generation.model import load_model
 from tests.benchmarks.measure import report
 from tests.benchmarks.optimizer_steps import timed
 from tests.benchmarks.random_model import write_random_model
-from training.defaults import settings_for
+from training.defaults import LoraLayers, settings_for
 from training.order import Method, TrainingOrder
 from training.trainer import Folders, Trainer
 
@@ -180,7 +181,14 @@ def _train(folder: Path, method: Method, steps: int) -> None:
     work = Path(tempfile.mkdtemp(dir=folder))
     folders = Folders(work=work / "work", prior=folder / "prior", concept=work / "concept")
     order = TrainingOrder(job="speed", method=method, name="mine", class_word="dog", max_steps=steps)
-    trainer = Trainer(model, order, sorted((folder / "photos").iterdir()), folders, Engine(model))
+    # What the scripts have no options for is left out here, too.
+    settings = msgspec.structs.replace(
+        settings_for(model.info, method), layers=LoraLayers.ATTENTION, prior_from_model=False, unconditional_prior=0.0
+    )
+    if method is Method.LORA:
+        settings = msgspec.structs.replace(settings, text_rank=0)
+    photos = sorted((folder / "photos").iterdir())
+    trainer = Trainer(model, order, photos, folders, Engine(model), settings=settings)
     for _ in trainer.steps():
         pass
     trainer.close()
