@@ -38,6 +38,8 @@ class Figures:
     """The same where a background was asked for."""
     untrained: Interval | None
     """The same of the rare word and the class word before any training."""
+    above_untrained: Interval | None
+    """Similarity less the untrained one of the same thing and seed: things differ more from each other than this."""
     rate_zero: Interval | None
     """The same of trainings at learning rate 0, of one seed: what the methods begin with."""
     other_photos: Interval | None
@@ -115,7 +117,7 @@ class _Values:
 
 def figures(pictures: Pictures, method: Method) -> Figures:
     """Of all cells that are there."""
-    own, coloured, untrained, still, other, copies = (_Values() for _ in range(6))
+    own, coloured, untrained, gained, still, other, copies = (_Values() for _ in range(7))
     right, base_right = _Values(), _Values()
     for seed in pictures.seeds:
         for subject in UNSEEN:
@@ -128,7 +130,8 @@ def figures(pictures: Pictures, method: Method) -> Figures:
             things = pictures.things(cell, "own")
             if things is None:
                 continue
-            own.add(pictures.similarities(things, subject.icon, seed), subject.icon)
+            similarities = pictures.similarities(things, subject.icon, seed)
+            own.add(similarities, subject.icon)
             copies.add(
                 copied(pictures.images(cell, "own") or [], views(subject.icon, seed)[0], subject.icon), subject.icon
             )
@@ -136,7 +139,9 @@ def figures(pictures: Pictures, method: Method) -> Figures:
             if on_colours is not None:
                 coloured.add(pictures.similarities(on_colours, subject.icon, seed), subject.icon)
             if before is not None:
-                untrained.add(pictures.similarities(before, subject.icon, seed), subject.icon)
+                already = pictures.similarities(before, subject.icon, seed)
+                untrained.add(already, subject.icon)
+                gained.add([value - float(np.mean(already)) for value in similarities], subject.icon)
             for target in UNSEEN:
                 if target.group == subject.group and target.icon != subject.icon:
                     other.add(pictures.similarities(things, target.icon, seed), target.icon)
@@ -149,6 +154,7 @@ def figures(pictures: Pictures, method: Method) -> Figures:
         similarity=own.interval(),
         similarity_coloured=coloured.interval(),
         untrained=untrained.interval(),
+        above_untrained=gained.interval(),
         rate_zero=still.interval(),
         other_photos=other.interval(),
         fidelity=_ratio(right, base_right),

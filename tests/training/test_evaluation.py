@@ -99,6 +99,8 @@ def test_the_thing_itself_is_one(tmp_path: Path, judge: PictogramJudge) -> None:
     assert found.untrained.value < 0.2
     assert found.other_photos.value == pytest.approx(0.0, abs=0.1)
     assert found.similarity.low > found.untrained.high
+    assert found.above_untrained is not None
+    assert found.above_untrained.value == pytest.approx(found.similarity.value - found.untrained.value)
     assert found.rate_zero is not None
     assert found.rate_zero.value == pytest.approx(0.0, abs=0.1)
     assert found.copies is not None
