@@ -170,6 +170,7 @@ _SMALL: Final = {
         micro_rows=4,
         prior_images=40,
         unconditional_prior=0.33,
+        prior_from_model=True,
         flip=0.0,
         name_backgrounds=0.5,
         templates=PICTOGRAM,
