@@ -148,6 +148,7 @@ def make_everything(order: Order, icon_set: IconSet, monkeypatch: pytest.MonkeyP
     assert due(order) is None
 
 
+@pytest.mark.soak
 def test_a_sharper_decoder_is_exported(order: Order, icon_set: IconSet, monkeypatch: pytest.MonkeyPatch) -> None:
     make_everything(order, icon_set, monkeypatch)
     decoder(replace(order, minutes=0.002))

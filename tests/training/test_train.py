@@ -73,6 +73,7 @@ def rows(tiny: Config) -> Rows:
     return Rows(latents, torch.randint(4096, (20, 4, 32), generator=generator))
 
 
+@pytest.mark.soak
 def test_pieces_give_what_one_run_gives(tmp_path: Path, rows: Rows, tiny: Config, clock: Clock) -> None:
     for folder in ("whole", "pieces"):
         (tmp_path / folder).mkdir()

@@ -118,6 +118,7 @@ async def test_kill_in_mid_image_and_a_hung_worker_and_a_cancel(
     await until(lambda: not (settings.data_dir / "images" / job).exists(), "its files to go")
 
 
+@pytest.mark.soak
 async def test_a_job_that_kills_its_worker_three_times_is_given_up(
     studio: Studio, worker: ProcessWorker, recorder: Any, until: Until
 ) -> None:

@@ -140,6 +140,7 @@ def requests_with(files: dict[str, Path]) -> dict[str, ImageRequest]:
     }
 
 
+@once
 def test_everybody_with_concepts_of_their_own_in_one_batch(model: LoadedModel, files: dict[str, Path]) -> None:
     requests = {key: one.with_defaults(model.info.defaults) for key, one in requests_with(files).items()}
     with Evaluations(model.unet) as evaluations:

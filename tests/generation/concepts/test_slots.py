@@ -262,6 +262,7 @@ def test_another_engine_on_the_same_model(model: LoadedModel, slots: LoraSlots) 
     assert torch.equal(run(model, other, [{}, {}]), plain)
 
 
+@pytest.mark.soak
 def test_it_compiles_once_for_all_files(tiny_v_model: LoadedModel) -> None:
     """No graph break, and none compiled again when files, weights or rows change their places."""
     model = load_model(tiny_v_model.info.source, device="cpu")
