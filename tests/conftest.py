@@ -6,8 +6,8 @@ import pytest
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What the libraries made when they were imported stays for ever: the collector needn't walk through it (a fifth of
-    all time went into that)."""
+    """What libraries made when they were imported stays: the collector needn't walk through it, which took a fifth of
+    all time."""
     del session
     gc.collect()
     gc.freeze()
