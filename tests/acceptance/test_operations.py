@@ -119,6 +119,7 @@ async def test_a_second_signal_ends_it_at_once(house: House) -> None:
     await drawn_once_at_the_second_attempt(house)
 
 
+@pytest.mark.soak
 async def test_a_backup_made_beside_the_bot_takes_the_place_of_its_data(house: House) -> None:
     await house.imagine("a red apple", steps=2, count=2)
     [message] = await house.until_pictures(1)

@@ -9,7 +9,9 @@ from PIL import Image
 from tests.acceptance.browser import LAPTOP, PHONE, Visitor, expect
 
 pytestmark = pytest.mark.browser
-on_both = pytest.mark.parametrize("visitor", [LAPTOP, PHONE], indirect=True, ids=["laptop", "phone"])
+on_both = pytest.mark.parametrize(
+    "visitor", [LAPTOP, pytest.param(PHONE, marks=pytest.mark.soak)], indirect=True, ids=["laptop", "phone"]
+)
 
 
 async def test_a_typed_line_becomes_a_picture(visitor: Visitor) -> None:

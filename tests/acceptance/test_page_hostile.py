@@ -31,6 +31,7 @@ KEPT = re.compile(r"images(/[0-9a-z]{17}(/(start\.png|\d+-\d+\.png|preview\S*))?
 """What may be in the data folder."""
 
 
+@pytest.mark.soak
 async def test_hostile_words_and_names(visitor: Visitor) -> None:
     house = visitor.house
     outside = everything_outside(house)

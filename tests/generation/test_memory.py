@@ -241,6 +241,7 @@ def test_larger_pictures_on_a_model_that_is_loaded() -> None:
     assert planned(needs, 9.5 * GIB, 4 * AREA, offloads=[()]) == Plan(1, tiled=True)
 
 
+@pytest.mark.soak
 def test_an_8_gb_card_serves_sd_15_and_a_12_gb_card_sdxl() -> None:
     """By the parameters that their papers and model cards name: 859.5 and 123.1 million; 2,567 million."""
     sd, sdxl = (benchmark.needs_of(benchmark.SUBJECTS[index]) for index in (0, 2))

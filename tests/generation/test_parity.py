@@ -59,7 +59,7 @@ typical_first = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.parametrize("guidance_scale", [7.5, 1.0])
+@pytest.mark.parametrize("guidance_scale", [7.5, pytest.param(1.0, marks=pytest.mark.soak)])
 @both_ways
 @pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
 def test_latents_equal_the_stock_pipeline(
@@ -69,7 +69,7 @@ def test_latents_equal_the_stock_pipeline(
     compare(tiny_model, request(start_image if from_image else None, **asked))
 
 
-@pytest.mark.parametrize("guidance_scale", [7.5, 1.0])
+@pytest.mark.parametrize("guidance_scale", [7.5, pytest.param(1.0, marks=pytest.mark.soak)])
 @both_ways
 @typical_first
 def test_the_larger_family_equals_its_pipelines(
