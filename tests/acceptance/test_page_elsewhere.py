@@ -12,6 +12,7 @@ STRICT = {"ATELIER_NSFW_THRESHOLD": "0.0000001"}
 """Every picture counts as one that may be explicit."""
 
 
+@pytest.mark.soak
 async def test_age_restricted_channels_threads_and_direct_messages(open_house: House, chromium: str) -> None:
     await open_house.open(**STRICT)
     async with visiting(open_house, chromium, PHONE) as visitor:
