@@ -1,8 +1,13 @@
 """For all tests."""
 
 import gc
+import os
 
 import pytest
+
+# Before torch is imported, here and in the processes that tests start: several tests run at once, and networks this
+# small only lose by being split.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

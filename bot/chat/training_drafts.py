@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,8 @@ class Drafts:
         self._folder = folder
         self._now = now
         self._looking: set[int] = set()
+        self._changing = threading.Lock()
+        """A member's empty folder is removed by one thread while another one makes the next form's in it."""
         self._opened = asyncio.Event()
         self.turn = asyncio.Semaphore(FORMS_AT_ONCE)
         """Held while photos are in memory."""
@@ -76,9 +79,10 @@ class Drafts:
         return await asyncio.to_thread(self._open, member_id, form)
 
     def _open(self, member_id: int, form: int) -> Path:
-        shutil.rmtree(self._of(member_id), ignore_errors=True)
         folder = self._of(member_id) / str(form)
-        folder.mkdir(parents=True)
+        with self._changing:
+            shutil.rmtree(self._of(member_id), ignore_errors=True)
+            folder.mkdir(parents=True)
         return folder
 
     async def keep(self, draft: Draft) -> None:
@@ -122,6 +126,10 @@ class Drafts:
 
     def expire(self) -> bool:
         """Whether something is left. Blocking."""
+        with self._changing:
+            return self._expire()
+
+    def _expire(self) -> bool:
         try:
             for folder in self._folder.glob("*/*"):
                 if self._is_old(folder):

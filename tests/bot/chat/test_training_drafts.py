@@ -129,3 +129,21 @@ def test_one_form_of_a_member_at_a_time(tmp_path: Path) -> None:
         assert (first, second, other) == (True, False, True)
     with drafts.looking_at(5) as again:
         assert again
+
+
+async def test_a_form_is_opened_while_others_are_tidied_away(tmp_path: Path) -> None:
+    drafts = Drafts(tmp_path)
+    ended = False
+
+    def tidy() -> None:
+        while not ended:
+            drafts.expire()
+
+    tidying = asyncio.create_task(asyncio.to_thread(tidy))
+    try:
+        for form in range(300):
+            assert (await drafts.open(5, form)).is_dir()
+            await drafts.drop(5, form)
+    finally:
+        ended = True
+        await tidying
