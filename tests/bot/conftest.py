@@ -4,7 +4,7 @@ import asyncio
 import importlib.util
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from bot.job import Job, JobImage, JobState, new_job_id
+from bot.outlook import WorkerState
 from bot.registry.registry import Registry
 from bot.settings import Settings
+from bot.studio import Studio
+from bot.worker.fake import FakeWorker
 from generation.recipe import Recipe
 from generation.request import ImageRequest
 
@@ -34,6 +37,24 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 async def registry(settings: Settings) -> AsyncIterator[Registry]:
     async with Registry(settings.data_dir) as opened:
+        yield opened
+
+
+@pytest.fixture
+def worker() -> FakeWorker:
+    """Holds on to what it gets until a test says how it ends."""
+    held = FakeWorker()
+    held.hold()
+    return held
+
+
+@pytest.fixture
+async def studio(
+    settings: Settings, registry: Registry, worker: FakeWorker, recorder: Any, until: Callable[..., Awaitable[None]]
+) -> AsyncIterator[Studio]:
+    async with Studio(settings, registry, worker) as opened:
+        opened.subscribe(recorder)
+        await until(lambda: opened.status().worker.state is WorkerState.READY, "the fake worker")
         yield opened
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -39,23 +39,6 @@ from training.order import Depicts, Method
 Until = Callable[..., Awaitable[None]]
 WORDS = save({"<x>": np.full((2, 4), 0.5, np.float32)})
 HERE = {"member_id": 1, "guild_id": 5}
-
-
-@pytest.fixture
-def worker() -> FakeWorker:
-    held = FakeWorker()
-    held.hold()
-    return held
-
-
-@pytest.fixture
-async def studio(
-    settings: Settings, registry: Registry, worker: FakeWorker, recorder: Any, until: Until
-) -> AsyncIterator[Studio]:
-    async with Studio(settings, registry, worker) as opened:
-        opened.subscribe(recorder)
-        await until(lambda: opened.status().worker.state is WorkerState.READY, "the fake worker")
-        yield opened
 
 
 async def bring(studio: Studio, name: str, *, member: int = 1, data: bytes = WORDS, **values: Any) -> Any:

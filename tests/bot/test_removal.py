@@ -4,7 +4,7 @@ import asyncio
 import errno
 import io
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from PIL import Image
 from bot.errors import START_IMAGE_DELETED, Blocked, NotFound, NotYours, StartImageDeleted
 from bot.folders import JobFolders
 from bot.job import Job, JobState, Origin
-from bot.outlook import WorkerState
 from bot.registry.registry import Registry
 from bot.settings import Settings
 from bot.studio import Studio
@@ -23,23 +22,6 @@ from generation.request import ImageRequest
 
 Until = Callable[..., Awaitable[None]]
 APPLE = ImageRequest(prompt="a red apple", seed=7)
-
-
-@pytest.fixture
-def worker() -> FakeWorker:
-    held = FakeWorker()
-    held.hold()
-    return held
-
-
-@pytest.fixture
-async def studio(
-    settings: Settings, registry: Registry, worker: FakeWorker, recorder: Any, until: Until
-) -> AsyncIterator[Studio]:
-    async with Studio(settings, registry, worker) as opened:
-        opened.subscribe(recorder)
-        await until(lambda: opened.status().worker.state is WorkerState.READY, "the fake worker")
-        yield opened
 
 
 async def submit(studio: Studio, *, member: int = 1, request: ImageRequest = APPLE, **more: Any) -> Job:

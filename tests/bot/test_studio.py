@@ -4,7 +4,7 @@ import asyncio
 import io
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,23 +28,6 @@ from generation.request import ImageRequest, InvalidRequest
 
 Until = Callable[..., Awaitable[None]]
 APPLE = ImageRequest(prompt="a red apple", seed=7)
-
-
-@pytest.fixture
-def worker() -> FakeWorker:
-    held = FakeWorker()
-    held.hold()
-    return held
-
-
-@pytest.fixture
-async def studio(
-    settings: Settings, registry: Registry, worker: FakeWorker, recorder: Any, until: Until
-) -> AsyncIterator[Studio]:
-    async with Studio(settings, registry, worker) as opened:
-        opened.subscribe(recorder)
-        await until(lambda: opened.status().worker.state is WorkerState.READY, "the fake worker")
-        yield opened
 
 
 async def submit(

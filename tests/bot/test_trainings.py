@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from bot.errors import (
     TrainingLimit,
 )
 from bot.job import Job, JobKind, JobState
-from bot.outlook import Submitted, WorkerState
+from bot.outlook import Submitted
 from bot.registry.registry import Registry
 from bot.settings import Settings
 from bot.studio import Studio
@@ -32,23 +32,6 @@ from training.order import Depicts, Method, TrainingOrder
 
 Until = Callable[..., Awaitable[None]]
 PHOTOS = [b"photo one", b"photo two", b"photo three"]
-
-
-@pytest.fixture
-def worker() -> FakeWorker:
-    held = FakeWorker()
-    held.hold()
-    return held
-
-
-@pytest.fixture
-async def studio(
-    settings: Settings, registry: Registry, worker: FakeWorker, recorder: Any, until: Until
-) -> AsyncIterator[Studio]:
-    async with Studio(settings, registry, worker) as opened:
-        opened.subscribe(recorder)
-        await until(lambda: opened.status().worker.state is WorkerState.READY, "the fake worker")
-        yield opened
 
 
 async def train(studio: Studio, *, member: int = 1, name: str = "cat", **more: Any) -> Job:
